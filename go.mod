@@ -1,0 +1,3 @@
+module github.com/fastlb/fastlb
+
+go 1.26
