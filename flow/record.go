@@ -33,6 +33,10 @@ const (
 	FlagDropChain   = 0x0002_0000 // own: freed by a defence or flush ("timeout 0" of spec/connections.md 2.6)
 	FlagAssured     = 0x0004_0000 // own: the template's ASSURED bit
 	FlagTunnelOther = 0x0008_0000 // own: the server's family differs from the client's
+
+	// The protocol's state (tcp.go, sctp.go) is the top byte of the same word, so that a transition and what follows
+	// from it (FlagInactive, FlagNoOutput) are one compare-and-swap, and the counters move exactly once.
+	StateShift = 24
 )
 
 // Conn is one connection's record: 128 bytes, two cache lines, no pointers. The first line is all that an established
@@ -40,7 +44,7 @@ const (
 //
 //	0            16           32     34     36     38    39    40       44       48         56     60      64
 //	+------------+------------+------+------+------+-----+-----+--------+--------+----------+------+-------+
-//	| Client     | Virtual    |CPort |VPort |DPort |Proto|State| Server | Flags  | Deadline | Hop  |InPkts |
+//	| Client     | Virtual    |CPort |VPort |DPort |Proto|  -  | Server | Flags  | Deadline | Hop  |InPkts |
 //	+------------+------------+------+------+------+-----+-----+--------+--------+----------+------+-------+
 //	64           80           88       92        96         100         104      108        112    120    128
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
@@ -48,7 +52,7 @@ const (
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
 //
 // Written by whichever worker handles one of the connection's packets (a NAT connection's halves may meet different
-// workers), so State, Flags, Deadline and Hop are accessed atomically or through perf.Store: the last writer wins, and
+// workers), so Flags (with the state), Deadline and Hop are accessed atomically or through perf.Store: the last writer wins, and
 // each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written once, before the record
 // is published by the index word; CPort alone may be filled in later (FlagNoCPort) by re-keying.
 // Ports are in host order.
@@ -59,9 +63,9 @@ type Conn struct {
 	VPort    uint16
 	DPort    uint16 // the server's port for this connection
 	Proto    uint8  // IP protocol number; 0 for a mark's template
-	State    uint8  // number within the protocol's states; see tcp.go
+	_        uint8
 	Server   uint32 // service.Slot number of the real server; 0: none (bypass, not yet bound)
-	Flags    uint32 // Flag…
+	Flags    uint32 // Flag… and the state in the top byte; CAS
 	Deadline int64  // clock.Time at which the connection expires
 	Hop      uint32 // next hop towards the client (NAT replies): worker's hop word, 0 = not resolved yet
 	InPkts   uint32 // packets client to server, for sync and the defences; wraps
@@ -78,16 +82,17 @@ type Conn struct {
 	LastSeen int64       // clock.Time of the last client packet seen, coarse: for "heard from in the last 10 s"
 }
 
-// Key identifies a direction of a connection: the packet's own source and destination. Ports are in host order.
-type Key struct {
-	Src, Dst         packet.Addr
-	SrcPort, DstPort uint16
-	Proto            uint8
-	Family           uint8 // 4 or 6
-}
+// Key identifies a direction of a connection: the packet's own source and destination.
+type Key = packet.Tuple
 
 // LoadFlags reads Flags; any worker may be writing.
 func (c *Conn) LoadFlags() uint32 { return atomic.LoadUint32(&c.Flags) }
+
+// State is the protocol's state number.
+func (c *Conn) State() uint8 { return uint8(c.LoadFlags() >> StateShift) }
+
+// CASFlags replaces the flags and state word if nobody changed it since it was read as old.
+func (c *Conn) CASFlags(old, new uint32) bool { return atomic.CompareAndSwapUint32(&c.Flags, old, new) }
 
 // Method is the forwarding method, as LVS numbers it.
 func (c *Conn) Method() uint8 { return uint8(c.LoadFlags() & FlagMethodMask) }
