@@ -29,6 +29,7 @@ type Interface struct {
 	MTU    uint32
 	Addrs  []netip.Prefix // in order: the first of each family is the source of what the director itself sends
 	Up     bool
+	Gone   bool // it was removed; the entry stands so that the numbers of the others stay
 }
 
 // Kind is the outcome of a route look-up.
@@ -55,4 +56,93 @@ type Result struct {
 // anything, so any number of workers may share one.
 type Resolver interface {
 	Route(dst packet.Addr) Result
+}
+
+// Snapshot is the network at one moment. It is immutable: any number of workers read it without synchronisation. Make
+// one with a Builder.
+type Snapshot struct {
+	Interfaces []Interface // positions are stable across the snapshots of one Builder; a removed one stays, not Up
+	Generation uint32      // grows by one with every snapshot of the Builder
+
+	hops        []Hop // by HopID; the first is unused
+	index       map[hopKey]HopID
+	local, main [2]table // the kernel's two tables; IPv4, IPv6
+}
+
+// hopKey identifies a neighbour.
+type hopKey struct {
+	iface int32
+	addr  packet.Addr
+}
+
+var _ Resolver = (*Snapshot)(nil)
+
+// Empty is a network without interfaces: every look-up is Unreachable.
+func Empty() *Snapshot { return &Snapshot{hops: make([]Hop, 1)} }
+
+// Hop returns the next hop with the number id; 0 and unknown numbers give a Hop that is not Resolved. The result must
+// not be written to.
+func (s *Snapshot) Hop(id HopID) *Hop {
+	if int(id) >= len(s.hops) {
+		id = 0
+	}
+	return &s.hops[id]
+}
+
+// Hops is the count of next hops: ids are 1 to Hops().
+func (s *Snapshot) Hops() int { return len(s.hops) - 1 }
+
+// HopOf returns the number of the neighbour addr on an interface (index into Interfaces), 0 if it is not known.
+func (s *Snapshot) HopOf(iface int, addr packet.Addr) HopID {
+	return s.index[hopKey{int32(iface), addr}]
+}
+
+// InterfaceByName returns the index into Interfaces of the interface called name.
+func (s *Snapshot) InterfaceByName(name string) (int, bool) {
+	for i := range s.Interfaces {
+		if s.Interfaces[i].Name == name && !s.Interfaces[i].Gone {
+			return i, true
+		}
+	}
+	return -1, false
+}
+
+// Route says where a packet to dst goes: the kernel's local table first, then the main one, the longest prefix in each.
+// It does not allocate.
+func (s *Snapshot) Route(dst packet.Addr) Result {
+	f := 0
+	if !dst.Is4() {
+		f = 1
+	}
+	k := keyOf(dst)
+	if multicast(f, k) {
+		return Result{Kind: Blackhole}
+	}
+	r := s.local[f].find(k)
+	if r == nil {
+		if r = s.main[f].find(k); r == nil {
+			return Result{Kind: Unreachable}
+		}
+	}
+	switch r.kind {
+	case Unicast:
+	case LocalAddr:
+		res := Result{Kind: LocalAddr, Next: dst.Netip(), Source: dst}
+		if len(r.vias) > 0 {
+			res.Interface, res.MTU = int(r.vias[0].iface), r.vias[0].mtu
+		}
+		return res
+	default:
+		return Result{Kind: r.kind}
+	}
+	v := r.pick(dst)
+	if v == nil {
+		return Result{Kind: Unreachable}
+	}
+	res := Result{Kind: Unicast, Hop: v.hop, Interface: int(v.iface), Next: v.gateway, MTU: v.mtu, Source: v.source}
+	if !v.gateway.IsValid() {
+		res.Next = dst.Netip()
+		res.Hop = s.index[hopKey{v.iface, dst}]
+	}
+	return res
 }
