@@ -1,0 +1,120 @@
+package packet
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"math/bits"
+)
+
+// Sum is a running one's complement sum in network order, folded only at the end (RFC 1071). Zero is the empty sum.
+type Sum uint64
+
+// AddBytes adds b as 16-bit words in network order; an odd last byte is padded with zero, so only the last piece may
+// have odd length.
+func (s Sum) AddBytes(b []byte) Sum {
+	// 32-bit words summed in 64 bits cannot overflow for any packet length.
+	v := uint64(s)
+	for len(b) >= 16 {
+		v += uint64(binary.BigEndian.Uint32(b)) + uint64(binary.BigEndian.Uint32(b[4:])) +
+			uint64(binary.BigEndian.Uint32(b[8:])) + uint64(binary.BigEndian.Uint32(b[12:]))
+		b = b[16:]
+	}
+	for len(b) >= 4 {
+		v += uint64(binary.BigEndian.Uint32(b))
+		b = b[4:]
+	}
+	if len(b) >= 2 {
+		v += uint64(binary.BigEndian.Uint16(b))
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		v += uint64(b[0]) << 8
+	}
+	return Sum(v)
+}
+
+// AddAddr adds an address, 4 or 16 bytes of it as its family goes.
+func (s Sum) AddAddr(a Addr) Sum {
+	if a.Is4() {
+		return s + Sum(a.V4())
+	}
+	return s + Sum(a.words())
+}
+
+// words is the sum of the address's 32-bit words in network order. A v4-mapped address gives its prefix's 0xffff, which
+// is zero in one's complement, so differences of two addresses of one family need no look at the family.
+func (a Addr) words() uint64 {
+	hi, lo := a.Hi, a.Lo
+	if littleEndian {
+		hi, lo = bits.ReverseBytes64(hi), bits.ReverseBytes64(lo)
+	}
+	return hi>>32 + hi&0xffffffff + lo>>32 + lo&0xffffffff
+}
+
+// Add16 adds a word in host order.
+func (s Sum) Add16(v uint16) Sum { return s + Sum(v) }
+
+// Fold gives the 16-bit one's complement sum.
+func (s Sum) Fold() uint16 {
+	v := uint64(s)
+	v = v>>32 + v&0xffffffff
+	v = v>>16 + v&0xffff
+	v = v>>16 + v&0xffff
+	return uint16(v>>16 + v&0xffff)
+}
+
+// Checksum is the complement of the sum: what is stored in a header.
+func (s Sum) Checksum() uint16 { return ^s.Fold() }
+
+// PseudoHeader is the sum of the pseudo-header of RFC 793/768 (IPv4) or RFC 8200 8.1 (IPv6).
+func PseudoHeader(src, dst Addr, proto uint8, length int) Sum {
+	return Sum(0).AddAddr(src).AddAddr(dst) + Sum(proto) + Sum(length)
+}
+
+// Delta is the change of a checksum when some words of what it covers change: RFC 1624 equation 3,
+// HC' = ~(~HC + ~m + m'), with all the ~m and m' added up beforehand.
+type Delta uint64
+
+// Replace notes that word old becomes new.
+func (d Delta) Replace(old, new uint16) Delta { return d + Delta(^old) + Delta(new) }
+
+// ReplaceAddr notes that one address becomes another of the same family.
+func (d Delta) ReplaceAddr(old, new Addr) Delta {
+	return d + Delta(new.words()) + Delta(4*0xffffffff-old.words())
+}
+
+// Apply updates the checksum field f (two bytes, network order).
+func (d Delta) Apply(f []byte) { binary.BigEndian.PutUint16(f, d.apply(binary.BigEndian.Uint16(f))) }
+
+// ApplyUDP is Apply with UDP's rule that a computed 0 is sent as 0xffff; the caller has made sure that the field is not 0.
+func (d Delta) ApplyUDP(f []byte) {
+	c := d.apply(binary.BigEndian.Uint16(f))
+	if c == 0 {
+		c = 0xffff
+	}
+	binary.BigEndian.PutUint16(f, c)
+}
+
+func (d Delta) apply(hc uint16) uint16 { return ^Sum(uint64(d) + uint64(^hc)).Fold() }
+
+// DecrementTTL decrements the TTL of the IPv4 header h and updates its checksum as the kernel does (RFC 1141).
+func DecrementTTL(h []byte) {
+	_ = h[11]
+	h[8]--
+	c := uint32(binary.BigEndian.Uint16(h[10:])) + 0x0100
+	binary.BigEndian.PutUint16(h[10:], uint16(c+(c+1)>>16))
+}
+
+// SetHeaderChecksum computes the checksum of the IPv4 header h (of its own IHL) afresh.
+func SetHeaderChecksum(h []byte) {
+	h[10], h[11] = 0, 0
+	binary.BigEndian.PutUint16(h[10:], Sum(0).AddBytes(h[:int(h[0]&15)*4]).Checksum())
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SetSCTPChecksum computes the CRC32c of the SCTP packet b (RFC 4960 appendix B; little-endian on the wire).
+func SetSCTPChecksum(b []byte) {
+	clear(b[8:12])
+	binary.LittleEndian.PutUint32(b[8:], crc32.Update(0, castagnoli, b))
+}

@@ -1,0 +1,315 @@
+package packet
+
+import "encoding/binary"
+
+// Kind says what Parse found. Everything but Transport leaves the hot path.
+type Kind uint8
+
+const (
+	Transport    Kind = iota // whole TCP, UDP or SCTP packet: Tuple has addresses and ports
+	ICMP                     // ICMP or ICMPv6, whole
+	Fragment                 // a fragment of whatever protocol: Tuple has addresses, ports are 0
+	OtherProto               // another IP protocol (AH and ESP among them): Tuple has addresses and Proto
+	NotIP                    // ARP, LLDP, a VLAN inside more tags than two …
+	Runt                     // shorter than the headers it announces
+	BadIP                    // wrong version, header length, total length or header checksum
+	BadTransport             // too short to hold ports
+)
+
+// EtherTypes and protocol numbers that the dataplane knows by name.
+const (
+	EtherIPv4   = 0x0800
+	EtherIPv6   = 0x86dd
+	EtherARP    = 0x0806
+	EtherVLAN   = 0x8100
+	EtherQinQ   = 0x88a8
+	ProtoICMP   = 1
+	ProtoIPIP   = 4
+	ProtoTCP    = 6
+	ProtoUDP    = 17
+	ProtoIPv6   = 41
+	ProtoGRE    = 47
+	ProtoESP    = 50
+	ProtoAH     = 51
+	ProtoICMPv6 = 58
+	ProtoSCTP   = 132
+)
+
+// NoVLAN is Parsed.VLAN of an untagged frame.
+const NoVLAN = 0xffff
+
+// TCP flag bits as they stand in the header's byte 13.
+const (
+	FIN = 0x01
+	SYN = 0x02
+	RST = 0x04
+	PSH = 0x08
+	ACK = 0x10
+	URG = 0x20
+)
+
+// Parsed is what Parse found besides the Tuple; reused from packet to packet. Offsets count from the frame's first byte.
+type Parsed struct {
+	Len   uint32 // IP packet's length in bytes, header included; valid but for NotIP, Runt, BadIP
+	L3    uint16 // offset of the IP header; valid unless NotIP or Runt before it
+	L4    uint16 // offset of what follows the IP header and its extensions; valid for Transport, ICMP, OtherProto
+	VLAN  uint16 // outer VLAN id, NoVLAN if none; priority tags (id 0) count as none
+	VLAN2 uint16 // inner VLAN id, NoVLAN if none
+	Kind  Kind
+	Flags uint8 // TCP flags; 0 for other protocols
+	TTL   uint8 // TTL or hop limit
+	TOS   uint8 // TOS or traffic class
+	DF    bool  // IPv4 don't fragment
+}
+
+// maxExtensions bounds the walk over IPv6 extension headers.
+const maxExtensions = 8
+
+// Parse reads one Ethernet frame. It never fails: what is wrong with the frame is p.Kind. Bytes behind the IP packet
+// (Ethernet padding) are ignored.
+//
+//fastlb:hot
+func Parse(frame []byte, k *Tuple, p *Parsed) {
+	if len(frame) < 14 {
+		p.Kind, p.VLAN, p.VLAN2 = Runt, NoVLAN, NoVLAN
+		return
+	}
+	p.VLAN, p.VLAN2 = NoVLAN, NoVLAN
+	switch binary.BigEndian.Uint16(frame[12:]) {
+	case EtherIPv4:
+		p.L3 = 14
+		parse4(frame, k, p)
+	case EtherIPv6:
+		p.L3 = 14
+		parse6(frame, k, p)
+	case EtherVLAN, EtherQinQ:
+		parseTagged(frame, k, p)
+	default:
+		p.Kind = NotIP
+	}
+}
+
+// ParseIP is Parse for a packet without a link header, at offset l3 of b.
+func ParseIP(b []byte, l3 int, k *Tuple, p *Parsed) {
+	p.VLAN, p.VLAN2, p.L3 = NoVLAN, NoVLAN, uint16(l3)
+	if len(b) <= l3 {
+		p.Kind = Runt
+		return
+	}
+	switch b[l3] >> 4 {
+	case 4:
+		parse4(b, k, p)
+	case 6:
+		parse6(b, k, p)
+	default:
+		p.Kind = BadIP
+	}
+}
+
+func parseTagged(frame []byte, k *Tuple, p *Parsed) {
+	off := 14
+	for tag := 0; ; tag++ {
+		if len(frame) < off+4 {
+			p.Kind = Runt
+			return
+		}
+		if id := binary.BigEndian.Uint16(frame[off:]) & 0x0fff; id != 0 {
+			if p.VLAN == NoVLAN {
+				p.VLAN = id
+			} else {
+				p.VLAN2 = id
+			}
+		}
+		next := binary.BigEndian.Uint16(frame[off+2:])
+		off += 4
+		switch next {
+		case EtherIPv4:
+			p.L3 = uint16(off)
+			parse4(frame, k, p)
+			return
+		case EtherIPv6:
+			p.L3 = uint16(off)
+			parse6(frame, k, p)
+			return
+		case EtherVLAN, EtherQinQ:
+			if tag == 0 {
+				continue
+			}
+		}
+		p.Kind = NotIP
+		return
+	}
+}
+
+//fastlb:hot
+func parse4(frame []byte, k *Tuple, p *Parsed) {
+	h := frame[p.L3:]
+	if len(h) < 20 {
+		p.Kind = Runt
+		return
+	}
+	ihl := int(h[0]&15) * 4
+	total := int(binary.BigEndian.Uint16(h[2:]))
+	if h[0]>>4 != 4 || ihl < 20 || total < ihl || total > len(h) || !headerSumOK(h, ihl) {
+		p.Kind = BadIP
+		return
+	}
+	frag := binary.BigEndian.Uint16(h[6:])
+	p.Len = uint32(total)
+	p.TOS = h[1]
+	p.TTL = h[8]
+	p.DF = frag&0x4000 != 0
+	p.L4 = p.L3 + uint16(ihl)
+	k.Src = AddrFrom4(h[12:16])
+	k.Dst = AddrFrom4(h[16:20])
+	k.Family = 4
+	proto := h[9]
+	k.Proto = proto
+	if frag&0x3fff != 0 {
+		k.SrcPort, k.DstPort = 0, 0
+		p.Kind = Fragment
+		return
+	}
+	parseTransport(h[ihl:total], proto, k, p)
+}
+
+//fastlb:hot
+func parse6(frame []byte, k *Tuple, p *Parsed) {
+	h := frame[p.L3:]
+	if len(h) < 40 {
+		p.Kind = Runt
+		return
+	}
+	total := 40 + int(binary.BigEndian.Uint16(h[4:]))
+	if h[0]>>4 != 6 || total > len(h) {
+		p.Kind = BadIP
+		return
+	}
+	p.Len = uint32(total)
+	p.TOS = h[0]<<4 | h[1]>>4
+	p.TTL = h[7]
+	p.DF = true
+	k.Src = AddrFrom16(h[8:24])
+	k.Dst = AddrFrom16(h[24:40])
+	k.Family = 6
+	proto, off := h[6], 40
+	if proto != ProtoTCP && proto != ProtoUDP {
+		var kind Kind
+		proto, off, kind = walkExtensions(h[:total], proto)
+		if kind != Transport {
+			k.Proto, k.SrcPort, k.DstPort = proto, 0, 0
+			p.Kind = kind
+			p.L4 = p.L3 + uint16(off)
+			return
+		}
+	}
+	p.L4 = p.L3 + uint16(off)
+	k.Proto = proto
+	parseTransport(h[off:total], proto, k, p)
+}
+
+// walkExtensions goes through the extension headers (RFC 8200 4) of packet h whose first next-header value is proto and
+// returns the upper protocol and its offset. kind is Transport if the walk came through; Fragment with the protocol
+// behind the fragment header (unless the fragment is an atomic one, RFC 6946, which is a whole packet).
+func walkExtensions(h []byte, proto uint8) (uint8, int, Kind) {
+	off := 40
+	for range maxExtensions {
+		switch proto {
+		case 0, 43, 60: // hop-by-hop, routing, destination options
+			if len(h) < off+8 {
+				return proto, off, BadIP
+			}
+			proto, off = h[off], off+8+int(h[off+1])*8
+		case ProtoAH:
+			return proto, off, OtherProto
+		case 44:
+			if len(h) < off+8 {
+				return proto, off, BadIP
+			}
+			if binary.BigEndian.Uint16(h[off+2:])&0xfff9 != 0 {
+				return h[off], off, Fragment
+			}
+			proto, off = h[off], off+8
+		default:
+			if off > len(h) {
+				return proto, off, BadIP
+			}
+			return proto, off, Transport
+		}
+		if off > len(h) {
+			return proto, off, BadIP
+		}
+	}
+	return proto, off, BadIP
+}
+
+// parseTransport reads the ports; b begins behind the IP header and ends with the packet.
+//
+//fastlb:hot
+func parseTransport(b []byte, proto uint8, k *Tuple, p *Parsed) {
+	p.Flags = 0
+	switch proto {
+	case ProtoTCP:
+		if len(b) >= 20 {
+			p.Flags = b[13]
+			k.SrcPort = binary.BigEndian.Uint16(b)
+			k.DstPort = binary.BigEndian.Uint16(b[2:])
+			p.Kind = Transport
+			return
+		}
+	case ProtoUDP:
+		if len(b) >= 8 {
+			k.SrcPort = binary.BigEndian.Uint16(b)
+			k.DstPort = binary.BigEndian.Uint16(b[2:])
+			p.Kind = Transport
+			return
+		}
+	case ProtoSCTP:
+		if len(b) >= 12 {
+			k.SrcPort = binary.BigEndian.Uint16(b)
+			k.DstPort = binary.BigEndian.Uint16(b[2:])
+			p.Kind = Transport
+			return
+		}
+	case ProtoICMP, ProtoICMPv6:
+		k.SrcPort, k.DstPort = 0, 0
+		p.Kind = ICMP
+		if (proto == ProtoICMP) != (k.Family == 4) {
+			p.Kind = OtherProto
+		}
+		return
+	default:
+		k.SrcPort, k.DstPort = 0, 0
+		p.Kind = OtherProto
+		return
+	}
+	k.SrcPort, k.DstPort = 0, 0
+	p.Kind = BadTransport
+}
+
+// headerSumOK verifies an IPv4 header's checksum; ihl is 20 to 60 and len(h) ≥ 20.
+//
+//fastlb:hot
+func headerSumOK(h []byte, ihl int) bool {
+	s := uint64(binary.LittleEndian.Uint32(h)) + uint64(binary.LittleEndian.Uint32(h[4:])) +
+		uint64(binary.LittleEndian.Uint32(h[8:])) + uint64(binary.LittleEndian.Uint32(h[12:])) +
+		uint64(binary.LittleEndian.Uint32(h[16:20]))
+	if ihl > 20 {
+		s += optionsSum(h, ihl)
+	}
+	s = s>>32 + s&0xffffffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	s = s>>16 + s&0xffff
+	return s == 0xffff
+}
+
+func optionsSum(h []byte, ihl int) (s uint64) {
+	if ihl > len(h) {
+		return 0
+	}
+	for i := 20; i < ihl; i += 4 {
+		s += uint64(binary.LittleEndian.Uint32(h[i:]))
+	}
+	return s
+}
