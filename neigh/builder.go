@@ -144,14 +144,8 @@ func (b *Builder) set(id HopID, mac [6]byte, resolved, failed bool) bool {
 	return true
 }
 
-// Hops calls f for each next hop until it returns false.
-func (b *Builder) Hops(f func(HopID, Hop) bool) {
-	for id, h := range b.hops[1:] {
-		if !f(HopID(id+1), h) {
-			return
-		}
-	}
-}
+// Hop returns what is known of a next hop.
+func (b *Builder) Hop(id HopID) Hop { return b.hops[id] }
 
 // Snapshot returns the network as it is now.
 func (b *Builder) Snapshot() *Snapshot {
