@@ -1,0 +1,201 @@
+package twin
+
+import (
+	"fmt"
+	"net/netip"
+	"sort"
+)
+
+// conn is a connection.
+type conn struct {
+	proto                int
+	client, virtual, dst netip.AddrPort // dst: the server
+	server               *server
+	svc                  *service
+	method               string // as it was when the connection was made
+	state                int
+	active               bool
+	noOutput             bool // no reply was seen yet (DR, tunnel)
+	deadline             int64
+}
+
+// findIn is the connection of a packet from a client.
+func (t *Twin) findIn(proto int, src, dst netip.AddrPort) *conn {
+	for _, c := range t.conns {
+		if c.proto == proto && c.client == src && c.virtual == dst {
+			return c
+		}
+	}
+	return nil
+}
+
+// findOut is the connection of a packet to a client: from the server in NAT, else from the virtual address.
+func (t *Twin) findOut(proto int, src, dst netip.AddrPort) *conn {
+	for _, c := range t.conns {
+		from := c.virtual
+		if c.method == "nat" {
+			from = c.dst
+		}
+		if c.proto == proto && c.client == dst && from == src {
+			return c
+		}
+	}
+	return nil
+}
+
+func (t *Twin) link(c *conn) {
+	t.conns = append(t.conns, c)
+	c.server.bind()
+}
+
+func (t *Twin) unlink(c *conn) {
+	for i := range t.conns {
+		if t.conns[i] == c {
+			t.conns = append(t.conns[:i:i], t.conns[i+1:]...)
+			c.server.unbind(c.active)
+			return
+		}
+	}
+}
+
+// step runs the state machine for a packet of the connection and re-arms its timer.
+func (t *Twin) step(c *conn, out bool, flags int) {
+	if c.proto == protoUDP {
+		c.deadline = t.now + t.udp
+		return
+	}
+	table := "input"
+	switch {
+	case out:
+		table = "output"
+		c.noOutput = false
+	case c.noOutput:
+		table = "input only"
+	}
+	next := nextState(table, flags, c.state)
+	if next != c.state && isActive(next) != c.active {
+		c.active = !c.active
+		if c.active {
+			c.server.active++
+			c.server.inactive--
+		} else {
+			c.server.active--
+			c.server.inactive++
+		}
+	}
+	c.state = next
+	c.deadline = t.now + t.tcp[next]
+}
+
+// count adds a packet to the counters of the connection's server and service.
+func (c *conn) count(out bool, bytes int) {
+	if !c.server.available {
+		return
+	}
+	for _, s := range []*stats{&c.server.stats, &c.server.svc.stats} {
+		if out {
+			s.OutPkts++
+			s.OutBytes += uint64(bytes)
+		} else {
+			s.InPkts++
+			s.InBytes += uint64(bytes)
+		}
+	}
+}
+
+// Advance moves the clock: connections and held fragments whose time has come go. It returns how many fragments were
+// given up.
+func (t *Twin) Advance(now int64) (lost int) {
+	t.now = now
+	for _, c := range append([]*conn(nil), t.conns...) {
+		if c.deadline <= now {
+			t.unlink(c)
+		}
+	}
+	kept := t.held[:0]
+	for _, d := range t.held {
+		if d.deadline <= now {
+			lost += len(d.parts)
+			continue
+		}
+		kept = append(kept, d)
+	}
+	t.held = kept
+	return lost
+}
+
+// Conn is a line of the connection list.
+type Conn struct {
+	Protocol                string
+	State                   string
+	Client, Virtual, Server netip.AddrPort
+	Deadline                int64 // when it expires, nanoseconds
+}
+
+func (c Conn) String() string {
+	return fmt.Sprintf("%s %s %s %s %s until %d", c.Protocol, c.State, c.Client, c.Virtual, c.Server, c.Deadline)
+}
+
+// Conns lists the connections, sorted.
+func (t *Twin) Conns() (l []Conn) {
+	for _, c := range t.conns {
+		line := Conn{"UDP", "UDP", c.client, c.virtual, c.dst, c.deadline}
+		if c.proto == protoTCP {
+			line.Protocol, line.State = "TCP", stateNames[c.state]
+		}
+		l = append(l, line)
+	}
+	sort.Slice(l, func(i, j int) bool { return l[i].String() < l[j].String() })
+	return l
+}
+
+// Counts are the counters of a server, or of a service when Server is not valid.
+type Counts struct {
+	Protocol         string
+	Service, Server  netip.AddrPort
+	Active, Inactive int
+	Weight           int
+	stats
+}
+
+func (c Counts) String() string {
+	return fmt.Sprintf("%s %s %s weight %d active %d inactive %d conns %d in %d/%d out %d/%d", c.Protocol, c.Service, c.Server, c.Weight, c.Active, c.Inactive, c.Conns, c.InPkts, c.InBytes, c.OutPkts, c.OutBytes)
+}
+
+// Counts lists the services in the order in which they were added, each followed by its servers, the latest added first.
+func (t *Twin) Counts() (l []Counts) {
+	for _, s := range t.services {
+		c := Counts{Protocol: "TCP", Service: netip.AddrPortFrom(s.addr, s.port), stats: s.stats}
+		if s.proto == protoUDP {
+			c.Protocol = "UDP"
+		}
+		l = append(l, c)
+		for _, d := range s.servers {
+			c.Server, c.Weight, c.Active, c.Inactive, c.stats = netip.AddrPortFrom(d.addr, d.port), d.weight, d.active, d.inactive, d.stats
+			l = append(l, c)
+		}
+	}
+	return l
+}
+
+// Problems checks what must hold at any time: counts are what the connections say.
+func (t *Twin) Problems() (l []string) {
+	for _, s := range t.services {
+		for _, d := range s.servers {
+			active, inactive := 0, 0
+			for _, c := range t.conns {
+				switch {
+				case c.server != d:
+				case c.active:
+					active++
+				default:
+					inactive++
+				}
+			}
+			if active != d.active || inactive != d.inactive {
+				l = append(l, fmt.Sprintf("server %s: %d active, %d inactive, but connections say %d, %d", d.addr, d.active, d.inactive, active, inactive))
+			}
+		}
+	}
+	return l
+}
