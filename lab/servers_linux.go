@@ -65,7 +65,7 @@ func (s *Site) startNginx(n Node, nginx string) (*Process, error) {
 
 // answers asks an address from inside a node and compares the name that comes back.
 func (s *Site) answers(node string, address netip.AddrPort, name string) error {
-	got, err := Get(s.HTTPClient(node, time.Second), address, "/")
+	got, err := AskName(context.Background(), s.HTTPClient(node, time.Second), address)
 	if err == nil && got != name {
 		err = fmt.Errorf("%s answered as %q", address, got)
 	}
@@ -95,20 +95,27 @@ func (s *Site) HTTPClient(node string, timeout time.Duration) *http.Client {
 	}
 }
 
-// Get asks for a path and returns the first line of the answer. Any status but 200 is an error.
-func Get(c *http.Client, address netip.AddrPort, path string) (string, error) {
-	r, err := c.Get("http://" + address.String() + path)
+// fetch asks for a URL and returns the whole answer. Any status but 200 is an error.
+func fetch(ctx context.Context, c *http.Client, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	r, err := c.Do(request)
 	if err != nil {
 		return "", err
 	}
 	defer r.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<16))
-	if err != nil {
-		return "", err
+	body, err := io.ReadAll(r.Body)
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", url, r.Status)
 	}
-	if r.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", address, r.Status)
-	}
-	line, _, _ := strings.Cut(string(body), "\n")
-	return line, nil
+	return string(body), err
+}
+
+// AskName asks an address for the name of the server behind it.
+func AskName(ctx context.Context, c *http.Client, address netip.AddrPort) (string, error) {
+	answer, err := fetch(ctx, c, "http://"+address.String()+"/")
+	name, _, _ := strings.Cut(answer, "\n")
+	return name, err
 }

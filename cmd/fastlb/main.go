@@ -17,6 +17,7 @@ const (
 
 // commands is the table of subcommands: one constructor each, in its own file, in the order that help lists them.
 var commands = []func(*env) *cobra.Command{
+	newLab,
 	newVersion,
 }
 
