@@ -17,7 +17,20 @@ type Env struct {
 
 // makers is the table of schedulers by name.
 var makers = map[string]func(env *Env) service.Scheduler{
-	"rr": func(*Env) service.Scheduler { return &rr{cursor: -1} },
+	"rr":    func(*Env) service.Scheduler { return &rr{cursor: -1} },
+	"wrr":   func(*Env) service.Scheduler { return &wrr{} },
+	"lc":    func(*Env) service.Scheduler { return &lc{} },
+	"wlc":   func(*Env) service.Scheduler { return &wlc{} },
+	"lblc":  func(e *Env) service.Scheduler { return &lblc{cache: newCache(), expiration: e.LBLCExpiration} },
+	"lblcr": func(e *Env) service.Scheduler { return &lblcr{cache: newCache(), expiration: e.LBLCRExpiration} },
+	"dh":    func(*Env) service.Scheduler { return &dh{} },
+	"sh":    func(*Env) service.Scheduler { return &sh{} },
+	"sed":   func(*Env) service.Scheduler { return &sed{} },
+	"nq":    func(*Env) service.Scheduler { return &nq{} },
+	"fo":    func(*Env) service.Scheduler { return &fo{} },
+	"ovf":   func(*Env) service.Scheduler { return &ovf{} },
+	"mh":    func(*Env) service.Scheduler { return &mh{} },
+	"twos":  func(e *Env) service.Scheduler { return &twos{rand: e.Rand} },
 }
 
 // New makes a scheduler by LVS's name for it; service.ErrNoScheduler.
@@ -25,6 +38,16 @@ func New(name string, env Env) (service.Scheduler, error) {
 	m := makers[name]
 	if m == nil {
 		return nil, fmt.Errorf("known are %v: %w", Names(), service.ErrNoScheduler)
+	}
+	if env.Rand == nil {
+		env.Rand = fixed()
+	}
+	day := func() int64 { return 86400 }
+	if env.LBLCExpiration == nil {
+		env.LBLCExpiration = day
+	}
+	if env.LBLCRExpiration == nil {
+		env.LBLCRExpiration = day
 	}
 	return m(&env), nil
 }
