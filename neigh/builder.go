@@ -38,6 +38,7 @@ type Builder struct {
 	local      [2]table
 	main       [2]table
 	generation uint32
+	routeGen   uint32
 }
 
 // NewBuilder returns a Builder of an empty network.
@@ -152,16 +153,18 @@ func (b *Builder) Snapshot() *Snapshot {
 	if b.stale {
 		b.build()
 		b.stale = false
+		b.routeGen++
 	}
 	b.generation++
 	b.shared = true
 	return &Snapshot{
-		Interfaces: b.interfaces,
-		Generation: b.generation,
-		hops:       slices.Clone(b.hops),
-		index:      b.index,
-		local:      b.local,
-		main:       b.main,
+		Interfaces:      b.interfaces,
+		Generation:      b.generation,
+		RouteGeneration: b.routeGen,
+		hops:            slices.Clone(b.hops),
+		index:           b.index,
+		local:           b.local,
+		main:            b.main,
 	}
 }
 

@@ -64,6 +64,11 @@ type Snapshot struct {
 	Interfaces []Interface // positions are stable across the snapshots of one Builder; a removed one stays, not Up
 	Generation uint32      // grows by one with every snapshot of the Builder
 
+	// RouteGeneration grows when interfaces, addresses or routes changed, and not when neighbours alone did: the result
+	// of a look-up that gave a HopID is good while it stays the same.
+	RouteGeneration uint32
+
+
 	hops        []Hop // by HopID; the first is unused
 	index       map[hopKey]HopID
 	local, main [2]table // the kernel's two tables; IPv4, IPv6

@@ -112,6 +112,9 @@ func TestStaticChanges(t *testing.T) {
 	if r := now.Route(addr("10.0.0.11")); r.Hop != id || now.Hop(id).MAC != macB {
 		t.Errorf("10.0.0.11: hop %d %+v, want number %d with the new MAC", r.Hop, *now.Hop(r.Hop), id)
 	}
+	if before.RouteGeneration == now.RouteGeneration || site(t).Snapshot().Generation == 0 {
+		t.Error("the MTU changed and the generation of routes did not")
+	}
 	if before.Hop(id).MAC != macA {
 		t.Error("an old snapshot changed")
 	}
