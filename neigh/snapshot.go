@@ -68,7 +68,6 @@ type Snapshot struct {
 	// of a look-up that gave a HopID is good while it stays the same.
 	RouteGeneration uint32
 
-
 	hops        []Hop // by HopID; the first is unused
 	index       map[hopKey]HopID
 	local, main [2]table // the kernel's two tables; IPv4, IPv6
