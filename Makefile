@@ -1,0 +1,137 @@
+# The commands of the project. Everything but `demo`, the privileged tests and `check`'s installs runs as any user.
+#
+#   make build      bin/fastlb, one static binary; needs Go alone
+#   make demo       a whole LVS site on this machine, real HTTP requests through it, then nothing left (root or sudo)
+#   make test       every test; as root also those through the real AF_XDP, in network namespaces
+#   make check      what CI runs
+#   make generate   what is generated and committed: the XDP program (needs clang), the drop reasons
+#   make bench      the dataplane's speed on this machine, with no NIC
+#   make peers      the same packets through fastlb, a bare forwarder and asavie/xdp, over a veth (root)
+#   make fuzz       each fuzz target for FUZZTIME
+#   make cover      test coverage by function, in bin/cover.txt
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+GO       ?= go
+FUZZTIME ?= 30s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)'
+SUDO  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# As root no privileged test may be skipped.
+export FASTLB_REQUIRE_E2E := $(shell [ "$$(id -u)" = 0 ] && echo 1)
+
+.PHONY: build
+build:
+	@mkdir -p bin
+	$(BUILD) -o bin/fastlb ./cmd/fastlb
+
+.PHONY: demo
+demo: needs-site build
+	@$(SUDO) bin/fastlb lab run
+
+.PHONY: test
+test: needs-site
+	@$(MAKE) --no-print-directory test-packages test-e2e
+
+# The end-to-end tests have the machine to themselves.
+.PHONY: test-packages
+test-packages:
+	@$(GO) test -timeout 15m $$($(GO) list ./... | grep -v /e2e)
+
+.PHONY: test-e2e
+test-e2e:
+	@$(GO) test -timeout 15m ./e2e/...
+
+# The order is from quick to slow; the tests come last.
+.PHONY: check
+check: needs-site needs-check
+	@for step in format vet staticcheck lint generated cross race bench-once test-packages test-e2e; do
+		printf '\n== %s\n' $$step
+		start=$$SECONDS
+		$(MAKE) --no-print-directory $$step
+		[[ $$step = test-* ]] || echo "$$step: $$((SECONDS - start)) s"
+	done
+
+.PHONY: format
+format:
+	@bad=$$(git ls-files '*.go' | xargs gofmt -l)
+	if [ -n "$$bad" ]; then echo "not formatted (gofmt -w):"; echo "$$bad"; exit 1; fi
+
+.PHONY: vet
+vet:
+	@$(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck:
+	@$(GO) tool staticcheck ./...
+
+.PHONY: lint
+lint:
+	@$(GO) tool ineffassign ./...
+	git ls-files '*.go' '*.md' | xargs $(GO) tool misspell -error -i ect
+
+# What is generated and committed is what the generators make today.
+.PHONY: generated
+generated: generate
+	@$(GO) mod tidy
+	git diff --exit-code
+
+.PHONY: generate
+generate:
+	@$(GO) generate ./...
+
+# Systems and processors that this machine cannot run.
+.PHONY: cross
+cross:
+	@CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -o /dev/null ./cmd/fastlb
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+
+# The race detector sees races on the Go heap only (it is silent on mapped memory), so the packages whose tests keep their
+# shared memory there.
+.PHONY: race
+race:
+	@$(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -Ev '/(e2e|lab|xdp|cmd|bench|internal/arch)')
+
+# So that no benchmark rots.
+.PHONY: bench-once
+bench-once:
+	@$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 15m $$($(GO) list ./... | grep -v /e2e) | grep -v '^?\|no test files'
+
+.PHONY: bench
+bench: build
+	@bin/fastlb bench
+
+.PHONY: peers
+peers: build
+	@cd perf/peers && $(GO) build -o ../../bin/peers . && cd ../.. && $(SUDO) bin/peers
+
+.PHONY: fuzz
+fuzz:
+	@for package in $$($(GO) list ./...); do
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do
+			echo "== $$package $$target"
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package
+		done
+	done
+
+.PHONY: cover
+cover: needs-site
+	@mkdir -p bin
+	$(GO) test -timeout 15m -coverpkg=./... -coverprofile bin/cover.out ./...
+	$(GO) tool cover -func bin/cover.out >bin/cover.txt
+	tail -1 bin/cover.txt
+
+.PHONY: needs-site
+needs-site:
+	@.ci/need ip:iproute2 ethtool:ethtool curl:curl nginx:nginx-light
+
+.PHONY: needs-check
+needs-check:
+	@.ci/need clang:clang llvm-strip:llvm gcc:gcc git:git
