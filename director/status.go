@@ -1,0 +1,137 @@
+package director
+
+import (
+	"time"
+
+	"github.com/fastlb/fastlb/perf"
+)
+
+// Status is a picture of the running director: what `fastlb status` prints, the API answers and metrics export. All
+// counts are since the start.
+type Status struct {
+	Version    string            `json:"version"`
+	Go         string            `json:"go"`
+	PID        int               `json:"pid"`
+	Started    time.Time         `json:"started"`
+	Now        time.Time         `json:"now"`
+	Config     string            `json:"config,omitempty"` // file
+	Services   int               `json:"services"`
+	Interfaces []InterfaceStatus `json:"interfaces"`
+	Workers    []WorkerStatus    `json:"workers"`
+	Flows      FlowStatus        `json:"flows"`
+	Kernel     PassStatus        `json:"kernel"`             // what was handed back to the kernel's stack
+	Steering   map[string]uint64 `json:"steering,omitempty"` // packets by how the XDP programs ended
+	Warnings   []string          `json:"warnings,omitempty"` // about the site, as they stand
+}
+
+// InterfaceStatus is one interface that the director forwards on.
+type InterfaceStatus struct {
+	Name   string `json:"name"`
+	Index  int    `json:"index"`
+	Driver string `json:"driver,omitempty"`
+	MAC    string `json:"mac"`
+	MTU    int    `json:"mtu"` // bytes
+	Up     bool   `json:"up"`
+	Mode   string `json:"mode"` // zerocopy, copy or generic
+	Queues []int  `json:"queues"`
+	Why    string `json:"why,omitempty"` // why no better mode was had
+}
+
+// WorkerStatus is one worker. Packets by reason: dropped ones, and those left to the kernel.
+type WorkerStatus struct {
+	ID        int               `json:"id"`
+	CPU       int               `json:"cpu"`  // -1: not pinned
+	Node      int               `json:"node"` // NUMA node of the CPU, -1: unknown
+	Poll      string            `json:"poll"`
+	Frames    int               `json:"frames"`
+	Pages     string            `json:"pages"` // kind of memory pages under the frames
+	Queues    []QueueStatus     `json:"queues"`
+	RXPackets uint64            `json:"rx_packets"`
+	RXBytes   uint64            `json:"rx_bytes"`
+	TXPackets uint64            `json:"tx_packets"`
+	TXBytes   uint64            `json:"tx_bytes"`
+	Drops     map[string]uint64 `json:"drops,omitempty"`
+	Passes    map[string]uint64 `json:"passes,omitempty"`
+	Rounds    uint64            `json:"rounds"`
+	BusyNS    uint64            `json:"busy_ns"` // time spent in rounds that had packets
+	IdleNS    uint64            `json:"idle_ns"` // the rest, sleeping included
+	Batch     Histogram         `json:"batch"`   // packets a round, of rounds that had any
+}
+
+// Histogram counts values by upper bound: Counts[i] values were at most Bounds[i] and more than the bound before.
+type Histogram struct {
+	Bounds []uint64 `json:"bounds"`
+	Counts []uint64 `json:"counts"`
+	Sum    uint64   `json:"sum"`
+}
+
+// QueueStatus is one AF_XDP socket: a queue of an interface, with the kernel's counters of it.
+type QueueStatus struct {
+	Interface     string `json:"interface"`
+	Queue         int    `json:"queue"`
+	RXPackets     uint64 `json:"rx_packets"`
+	RXBytes       uint64 `json:"rx_bytes"`
+	TXPackets     uint64 `json:"tx_packets"`
+	TXBytes       uint64 `json:"tx_bytes"`
+	RXRingFull    uint64 `json:"rx_ring_full"`    // dropped: the worker was late
+	FillRingEmpty uint64 `json:"fill_ring_empty"` // dropped: no free frame
+	RXDropped     uint64 `json:"rx_dropped"`      // dropped by the kernel for other reasons
+	TXRingFull    uint64 `json:"tx_ring_full"`
+	Wakeups       uint64 `json:"wakeups"`
+}
+
+// FlowStatus is the connection table.
+type FlowStatus struct {
+	Entries  uint64 `json:"entries"`
+	Capacity uint64 `json:"capacity"`
+	Refused  uint64 `json:"refused"` // new connections that found the table full
+	State    string `json:"state,omitempty"`
+	Adopted  uint64 `json:"adopted,omitempty"` // connections found in the state file at start
+	Bytes    uint64 `json:"bytes"`
+}
+
+// PassStatus is the way back to the kernel's stack.
+type PassStatus struct {
+	Device  string `json:"device,omitempty"`
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"`
+	Dropped uint64 `json:"dropped"` // the queue was full
+	Errors  uint64 `json:"errors"`  // the kernel refused the write
+}
+
+// Total adds up the workers' packets and reasons.
+func (s *Status) Total() (t WorkerStatus) {
+	t.Drops, t.Passes = map[string]uint64{}, map[string]uint64{}
+	for i := range s.Workers {
+		w := &s.Workers[i]
+		t.RXPackets += w.RXPackets
+		t.RXBytes += w.RXBytes
+		t.TXPackets += w.TXPackets
+		t.TXBytes += w.TXBytes
+		t.Rounds += w.Rounds
+		t.BusyNS += w.BusyNS
+		t.IdleNS += w.IdleNS
+		for k, v := range w.Drops {
+			t.Drops[k] += v
+		}
+		for k, v := range w.Passes {
+			t.Passes[k] += v
+		}
+	}
+	return t
+}
+
+// reasons sorts a worker's counts by reason into drops and passes; zeros are left out.
+func reasons(count func(perf.Reason) uint64) (drops, passes map[string]uint64) {
+	drops, passes = map[string]uint64{}, map[string]uint64{}
+	for r := perf.ReasonNone + 1; int(r) < perf.Reasons; r++ {
+		if n := count(r); n > 0 {
+			if r.IsPass() {
+				passes[r.String()] = n
+			} else {
+				drops[r.String()] = n
+			}
+		}
+	}
+	return drops, passes
+}
