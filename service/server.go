@@ -18,6 +18,9 @@ func (s *Server) LoadWeight() int32 { return atomic.LoadInt32(&s.Weight) }
 // LoadLastWeight reads the last weight that was not 0.
 func (s *Server) LoadLastWeight() int32 { return atomic.LoadInt32(&s.LastWeight) }
 
+// LoadMethod reads the forwarding method.
+func (s *Server) LoadMethod() Method { return Method(atomic.LoadUint32(&s.Forward)) }
+
 // LoadActive reads the number of active connections.
 func (s *Server) LoadActive() int32 { return atomic.LoadInt32(&s.Active) }
 
@@ -158,9 +161,10 @@ func (s *Server) ID() ServerID { return ServerID{Addr: s.Addr.Netip(), Port: s.P
 
 // Spec is the server as the user asked for it.
 func (s *Server) Spec() ServerSpec {
+	fwd := atomic.LoadUint32(&s.Forward)
 	return ServerSpec{
-		ServerID: s.ID(), Method: Method(s.Method), Weight: s.LoadWeight(),
+		ServerID: s.ID(), Method: s.LoadMethod(), Weight: s.LoadWeight(),
 		Upper: atomic.LoadUint32(&s.Upper), Lower: atomic.LoadUint32(&s.Lower),
-		Tunnel: TunnelType(s.Tunnel), TunPort: s.TunPort, TunSum: TunnelChecksum(s.TunSum),
+		Tunnel: TunnelType(fwd >> 8), TunPort: uint16(atomic.LoadUint32(&s.TunPort)), TunSum: TunnelChecksum(fwd >> 16),
 	}
 }

@@ -127,7 +127,8 @@ func (t *Table) checkServer(e *entry, spec *ServerSpec) error {
 
 // set stores what an edit may change.
 func (s *Server) set(spec *ServerSpec, add bool) {
-	s.Method, s.Tunnel, s.TunSum, s.TunPort = uint8(spec.Method), uint8(spec.Tunnel), uint8(spec.TunSum), spec.TunPort
+	atomic.StoreUint32(&s.Forward, uint32(spec.Method)|uint32(spec.Tunnel)<<8|uint32(spec.TunSum)<<16)
+	atomic.StoreUint32(&s.TunPort, uint32(spec.TunPort))
 	s.weigh(spec.Weight, add)
 	s.limit(spec.Upper, spec.Lower)
 }

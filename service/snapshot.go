@@ -54,13 +54,14 @@ type Snapshot struct {
 	Services []*Service // frozen copies in the order of creation
 	Targets  []Target   // by server slot number; filled by control.Publish
 
-	rules  []rule
-	byKey  index // mark+family, or proto+addr+port → 1 + index into Services
-	addrs  index // addr
-	nat    index // proto+addr+port, proto 0 for servers of marks' services
-	hasFTP bool  // a service with port 21 exists
-	hasAny bool  // a service with port 0 exists
-	hasFWM bool  // a mark's service exists
+	rules    []rule
+	byKey    index // mark+family, or proto+addr+port → 1 + index into Services
+	addrs    index // addr
+	nat      index // proto+addr+port, proto 0 for servers of marks' services
+	natAddrs index // addr of real servers of NAT
+	hasFTP   bool  // a service with port 21 exists
+	hasAny   bool  // a service with port 0 exists
+	hasFWM   bool  // a mark's service exists
 }
 
 // NewSnapshot indexes services, which must not be changed afterwards.
@@ -77,7 +78,8 @@ func NewSnapshot(services []*Service, marks []Mark) *Snapshot {
 			s.hasAny = s.hasAny || v.Port == 0
 		}
 		for _, d := range v.Servers {
-			if Method(d.Method) == NAT {
+			if d.LoadMethod() == NAT {
+				s.natAddrs.put(key{addr: d.Addr}, 1)
 				s.nat.put(key{addr: d.Addr, port: d.Port, proto: proto}, 1)
 			}
 		}
@@ -138,6 +140,11 @@ func (s *Snapshot) Target(slot uint32) *Target {
 
 // HasAddr tells whether dst is the address of a service.
 func (s *Snapshot) HasAddr(dst packet.Addr) bool { return s.addrs.get(&key{addr: dst}) != 0 }
+
+// HasNAT tells whether a real server of NAT has the address: its fragments are the director's business.
+func (s *Snapshot) HasNAT(a packet.Addr) bool {
+	return s.natAddrs.n > 0 && s.natAddrs.get(&key{addr: a}) != 0
+}
 
 // NATServer tells whether addr:port is a real server of a NAT service of the protocol, or of a mark's service, which
 // has them all (spec/connections.md 1.3, step 7).

@@ -143,12 +143,8 @@ type Server struct {
 	Active     int32  // connections not FlagInactive; add
 	Inactive   int32  // other connections, templates not counted; add
 	Persistent int32  // templates; add
-	Method     uint8
-	Tunnel     uint8
-	TunSum     uint8
-	_          uint8
-	TunPort    uint16
-	_          uint16
+	Forward    uint32 // Method, TunnelType and TunnelChecksum, a byte each from the lowest
+	TunPort    uint32 // GUE, host order
 	_          [24]byte
 }
 
