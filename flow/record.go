@@ -33,6 +33,7 @@ const (
 	FlagDropChain   = 0x0002_0000 // own: freed by a defence or flush ("timeout 0" of spec/connections.md 2.6)
 	FlagAssured     = 0x0004_0000 // own: the template's ASSURED bit
 	FlagTunnelOther = 0x0008_0000 // own: the server's family differs from the client's
+	flagRekeying    = 0x0010_0000 // own: a Rekey is under way; others keep off
 
 	// The protocol's state (tcp.go, sctp.go) is the top byte of the same word, so that a transition and what follows
 	// from it (FlagInactive, FlagNoOutput) are one compare-and-swap, and the counters move exactly once.
@@ -52,8 +53,8 @@ const (
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
 //
 // Written by whichever worker handles one of the connection's packets (a NAT connection's halves may meet different
-// workers), so Flags (with the state), Deadline and Hop are accessed atomically or through perf.Store: the last writer wins, and
-// each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written once, before the record
+// workers), so Flags (with the state), Deadline, Hop and the counters are accessed atomically or through internal/store: the last
+// writer wins, and each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written once, before the record
 // is published by the index word; CPort alone may be filled in later (FlagNoCPort) by re-keying.
 // Ports are in host order.
 type Conn struct {
@@ -63,7 +64,7 @@ type Conn struct {
 	VPort    uint16
 	DPort    uint16 // the server's port for this connection
 	Proto    uint8  // IP protocol number; 0 for a mark's template
-	_        uint8
+	fam      uint8  // 4 or 6, set by Insert from FlagIPv6: part of the key's last word
 	Server   uint32 // service.Slot number of the real server; 0: none (bypass, not yet bound)
 	Flags    uint32 // Flag… and the state in the top byte; CAS
 	Deadline int64  // clock.Time at which the connection expires
@@ -73,13 +74,13 @@ type Conn struct {
 	Dest     packet.Addr // daddr: the server's address, kept here too because the slot may be reused after removal
 	Timeout  int64       // the timeout last set, nanoseconds; of a template: the service's persistence timeout
 	Control  Ref         // the template or control connection that this one hangs on; 0: none
-	NControl int32       // connections that hang on this one; while > 0 an expired record is re-armed for 60 s
+	NControl int32       // connections that hang on this one; while > 0 it cannot be removed; see Attach
 	Service  uint32      // number of the service that made it; 0: none
 	Mark     uint32      // firewall mark of a mark's template or connection
-	Next     Ref         // free list / limbo list link; owned by the table
-	Extra    uint32      // number of a side record (sequence deltas, engine data); 0: none
-	Created  int64       // clock.Time of creation
-	LastSeen int64       // clock.Time of the last client packet seen, coarse: for "heard from in the last 10 s"
+	_        uint32
+	Extra    uint32 // number of a side record (sequence deltas, engine data); 0: none
+	Created  int64  // clock.Time of creation
+	LastSeen int64  // clock.Time of the last client packet seen, coarse: for "heard from in the last 10 s"
 }
 
 // Key identifies a direction of a connection: the packet's own source and destination.
