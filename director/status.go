@@ -55,6 +55,7 @@ type WorkerStatus struct {
 	Rounds    uint64            `json:"rounds"`
 	BusyNS    uint64            `json:"busy_ns"` // time spent in rounds that had packets
 	IdleNS    uint64            `json:"idle_ns"` // the rest, sleeping included
+	Busy      float64           `json:"busy"`    // share of busy time in the last seconds, 0 to 1
 	Batch     Histogram         `json:"batch"`   // packets a round, of rounds that had any
 }
 
