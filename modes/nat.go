@@ -104,3 +104,15 @@ func restoreTTL(ip []byte) {
 		ip[7]++
 	}
 }
+
+// AddressIn rewrites only the destination address of a packet whose protocol has no ports to translate (AH, ESP;
+// spec/forwarding.md 3.1); the TTL goes down by one.
+func AddressIn(ip []byte, addr packet.Addr) {
+	setAddr(ip, false, addr)
+	if ip[0]>>4 == 4 {
+		ip[8]--
+		packet.SetHeaderChecksum(ip)
+	} else {
+		ip[7]--
+	}
+}

@@ -313,3 +313,16 @@ func optionsSum(h []byte, ihl int) (s uint64) {
 	}
 	return s
 }
+
+// UpperHeader6 walks the extension headers of the IPv6 packet b, which may be cut off (quoted in an error), and returns the
+// upper protocol and its offset. False: the packet ends before, or is a later fragment.
+func UpperHeader6(b []byte) (proto uint8, off int, ok bool) {
+	proto, off, kind := walkExtensions(b, b[6])
+	if kind == OtherProto {
+		return proto, off, true
+	}
+	if kind == Fragment && off+8 <= len(b) && binary.BigEndian.Uint16(b[off+2:])&0xfff8 == 0 {
+		return proto, off + 8, true
+	}
+	return proto, off, kind == Transport
+}

@@ -1,0 +1,148 @@
+package worker
+
+import (
+	"sync/atomic"
+
+	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/modes"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/ring"
+	"github.com/fastlb/fastlb/service"
+)
+
+// established forwards a packet of a known connection: track its state, count, rewrite, queue. False means that something
+// about it is unusual and nothing has been done; the packet then takes the slow way (unusual.go), which does the same
+// thing with all the exceptions.
+//
+//fastlb:hot
+func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool {
+	c := w.flows.Conn(pr.Ref)
+	flags := c.LoadFlags()
+	if p.TTL <= 1 || flags&(flow.FlagHashed|flow.FlagNoCPort|flow.FlagOutSeq|flow.FlagInSeq) != flow.FlagHashed {
+		return false
+	}
+	base := frameBase(d.Addr)
+	buf := w.mem[base : base+ring.FrameSize]
+	l3 := int(d.Addr-base) + int(p.L3)
+	end := l3 + int(p.Len)
+	if pr.Dir == flow.Out {
+		return w.establishedOut(c, flags, &pr.Key, p, buf, base, l3, end)
+	}
+	targets := w.snap.targets
+	if uint(c.Server) >= uint(len(targets)) {
+		return false
+	}
+	t := &targets[c.Server]
+	method := service.Method(flags & flow.FlagMethodMask)
+	if !t.fast || t.method != method || p.Len > t.limit {
+		return false
+	}
+	e := &w.snap.egress[t.hop]
+	state := uint8(flags >> flow.StateShift)
+	deadline := w.now
+	switch pr.Key.Proto {
+	case packet.ProtoTCP:
+		row := flow.Input
+		if flags&flow.FlagNoOutput != 0 {
+			row = flow.InputOnly
+		}
+		if p.Flags&packet.SYN != 0 || flow.NextTCP(row, p.Flags, state, w.snap.secure) != state {
+			return false
+		}
+		deadline += w.snap.Timeouts.TCP[state]
+	case packet.ProtoUDP:
+		deadline += w.snap.Timeouts.UDP
+	default:
+		return false
+	}
+	w.flows.Touch(c, deadline)
+	w.countPacket(c)
+	w.counters.Line(w.id, c.Server).In(p.Len)
+	switch method {
+	case service.NAT:
+		modes.NATIn(buf[l3:end], int(p.L4-p.L3), pr.Key.Proto, pr.Key.Dst, t.addr, pr.Key.DstPort, c.DPort)
+	case service.DR:
+		modes.DR(buf[l3:end])
+	case service.Tunnel:
+		l3 = w.encapsulate(buf, l3, end, t, t.source, &pr.Key)
+	}
+	start := e.put(buf, l3, buf[l3]>>4 == 6)
+	w.queue(e.port, base+uint64(start), end-start)
+	return true
+}
+
+// establishedOut is established for a NAT server's reply.
+//
+//fastlb:hot
+func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *packet.Parsed, buf []byte, base uint64, l3, end int) bool {
+	e := &w.snap.egress[w.cachedHop(atomic.LoadUint32(&c.Hop))]
+	if !e.ok || p.Len > e.mtu || flags&flow.FlagMethodMask != uint32(service.NAT) {
+		return false
+	}
+	targets := w.snap.targets
+	if uint(c.Server) >= uint(len(targets)) {
+		return false
+	}
+	state := uint8(flags >> flow.StateShift)
+	deadline := w.now
+	switch k.Proto {
+	case packet.ProtoTCP:
+		if p.Flags&packet.SYN != 0 || flow.NextTCP(flow.Output, p.Flags, state, w.snap.secure) != state {
+			return false
+		}
+		deadline += w.snap.Timeouts.TCP[state]
+	case packet.ProtoUDP:
+		if c.Control != 0 {
+			return false // an answer makes the controlling template assured
+		}
+		deadline += w.snap.Timeouts.UDP
+	default:
+		return false
+	}
+	w.flows.Touch(c, deadline)
+	if targets[c.Server].available {
+		w.counters.Line(w.id, c.Server).Out(p.Len)
+	}
+	modes.NATOut(buf[l3:end], int(p.L4-p.L3), k.Proto, k.Src, c.Virtual, k.SrcPort, c.VPort)
+	start := e.put(buf, l3, k.Family == 6)
+	w.queue(e.port, base+uint64(start), end-start)
+	return true
+}
+
+// A connection's hop word is the hop's number in the upper 24 bits and the route generation that it was looked up in.
+const hopBits = 8
+
+// cachedHop is the hop of a connection's word, 0 if it must be looked up again.
+//
+//fastlb:hot
+func (w *Worker) cachedHop(word uint32) uint32 {
+	id := word >> hopBits
+	if uint8(word) != w.snap.generation || id >= uint32(len(w.snap.egress)) {
+		return 0
+	}
+	return id
+}
+
+// encapsulate puts the tunnel's headers in front of the packet at buf[l3:end].
+//
+//fastlb:hot
+func (w *Worker) encapsulate(buf []byte, l3, end int, t *target, source packet.Addr, k *packet.Tuple) int {
+	o := modes.Outer{
+		Source: source, Dest: t.addr, Type: t.tunnel, Sum: t.tunSum, Port: t.tunPort,
+		ID: w.nextID(), PMTUDisc: w.snap.Tunables.PMTUDisc,
+	}
+	if o.Type == service.GUE {
+		o.SourcePort = gueSourcePort(k)
+	}
+	return modes.Tunnel(buf, l3, end, &o)
+}
+
+// gueSourcePort gives a flow one UDP source port in the local port range, 32768 to 60999 (spec/forwarding.md 6.4: any
+// stable hash of the inner addresses and ports serves).
+func gueSourcePort(k *packet.Tuple) uint16 {
+	const low, high = 32768, 60999
+	h := (k.Src.Hi ^ k.Dst.Hi<<1 ^ k.Src.Lo ^ k.Dst.Lo<<1) * 0x9e3779b97f4a7c15
+	h ^= uint64(k.SrcPort)<<32 | uint64(k.DstPort)<<16 | uint64(k.Proto)
+	h *= 0xff51afd7ed558ccd
+	return uint16(low + (h>>32)*(high-low)>>32)
+}

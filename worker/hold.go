@@ -1,0 +1,142 @@
+package worker
+
+import (
+	"net/netip"
+
+	"github.com/fastlb/fastlb/internal/clock"
+	"github.com/fastlb/fastlb/modes"
+	"github.com/fastlb/fastlb/neigh"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/service"
+)
+
+// What waits for a next hop's MAC is bounded: so many packets a hop and in all. The kernel holds about 200 KB a neighbour
+// and gives up after three probes a second apart (spec/forwarding.md 1.1).
+const (
+	holdPerHop  = 64
+	holdTotal   = 256
+	holdTimeout = 3 * clock.Second
+)
+
+// undo says how to turn a packet back into what its sender sent, for an error about it.
+type undo struct {
+	method service.Method
+	reply  bool        // a server's packet, rewritten for the client
+	silent bool        // the director's own: no error is sent about it
+	addr   packet.Addr // NAT: what the destination, or a reply's source, was rewritten to
+	port   uint16
+	l3     int // tunnel: where the packet began before it was encapsulated
+}
+
+// held is a finished packet that waits for its next hop's MAC.
+type held struct {
+	k        pkt
+	next     netip.Addr
+	iface    int
+	undo     undo
+	deadline int64
+}
+
+// holdQueue keeps held packets in order of arrival.
+type holdQueue struct {
+	list []held
+}
+
+func (q *holdQueue) next() clock.Time {
+	if len(q.list) == 0 {
+		return clock.Never
+	}
+	return clock.Time(q.list[0].deadline)
+}
+
+// send puts a finished packet on its way, or holds it while its next hop resolves.
+func (w *Worker) send(k *pkt, r *neigh.Result, u undo) {
+	if r.Hop != 0 {
+		e := &w.snap.egress[r.Hop]
+		if e.ok || e.port < 0 {
+			w.emit(k, e)
+			return
+		}
+	}
+	if w.snap.portOf(w.snap.nic(r.Interface)) < 0 {
+		w.dispose(k, perf.NoPort)
+		return
+	}
+	w.hold(k, r, u)
+}
+
+func (w *Worker) hold(k *pkt, r *neigh.Result, u undo) {
+	n := 0
+	for i := range w.holds.list {
+		if h := &w.holds.list[i]; h.next == r.Next && h.iface == r.Interface {
+			n++
+		}
+	}
+	if n >= holdPerHop || len(w.holds.list) >= holdTotal || k.whole != nil {
+		w.dispose(k, perf.NeighborQueueFull)
+		return
+	}
+	if n == 0 && w.ask != nil {
+		w.ask.Ask(r.Interface, r.Next)
+	}
+	w.holds.list = append(w.holds.list, held{k: *k, next: r.Next, iface: r.Interface, undo: u, deadline: w.now + int64(holdTimeout)})
+}
+
+// retryHolds sends what a new snapshot has a MAC for, and gives up on what it calls failed.
+func (w *Worker) retryHolds() {
+	keep := w.holds.list[:0]
+	for i := range w.holds.list {
+		h := &w.holds.list[i]
+		id := w.snap.Net.HopOf(h.iface, packet.AddrFrom(h.next))
+		if id != 0 {
+			if e := &w.snap.egress[id]; e.ok || e.port < 0 {
+				w.emit(&h.k, e)
+				continue
+			}
+			if w.snap.Net.Hop(id).Failed {
+				w.unresolved(h)
+				continue
+			}
+		}
+		keep = append(keep, *h)
+	}
+	clear(w.holds.list[len(keep):])
+	w.holds.list = keep
+}
+
+// expireHolds gives up on packets that have waited long enough.
+func (w *Worker) expireHolds() {
+	n := 0
+	for n < len(w.holds.list) && w.holds.list[n].deadline <= w.now {
+		n++
+	}
+	due := w.holds.list[:n]
+	w.holds.list = w.holds.list[n:]
+	for i := range due {
+		w.unresolved(&due[i])
+		due[i] = held{}
+	}
+	if len(w.holds.list) == 0 {
+		w.holds.list = nil
+	}
+}
+
+// unresolved tells the sender of a held packet that the host is unreachable, quoting the packet as it was sent.
+func (w *Worker) unresolved(h *held) {
+	k := &h.k
+	if !h.undo.silent {
+		source := k.key.Dst
+		switch {
+		case h.undo.method == service.Tunnel:
+			k.l3 = h.undo.l3
+		case h.undo.method == service.NAT && h.undo.reply:
+			modes.ReplaceSrc(k.ip(), k.l4-k.l3, k.key.Proto, h.undo.addr, k.key.Src, h.undo.port, k.key.SrcPort)
+			source = w.ownAddress(k.key.Src)
+		case h.undo.method == service.NAT:
+			modes.ReplaceDst(k.ip(), k.l4-k.l3, k.key.Proto, h.undo.addr, k.key.Dst, h.undo.port, k.key.DstPort)
+		}
+		w.hostUnreachable(k, source)
+	}
+	w.dispose(k, perf.NoNeighbor)
+}

@@ -1,0 +1,118 @@
+package worker
+
+import (
+	"encoding/binary"
+
+	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/service"
+)
+
+const portFTP = 21
+
+// openPersistent makes a connection of a persistent service through the client's template (spec/connections.md 5).
+func (w *Worker) openPersistent(k *pkt, svc *service.Service) (flow.Ref, perf.Reason) {
+	key, dport := templateKey(k, svc)
+	template := w.flows.LookupTemplate(&key)
+	if template != 0 && !w.usableTemplate(template) {
+		w.invalidate(template)
+		template = 0
+	}
+	var server *service.Server
+	if template == 0 {
+		if server = w.pick(k, svc); server == nil {
+			return 0, perf.NoServer
+		}
+		if dport {
+			template = w.newTemplate(&key, svc, server, server.Port)
+		} else {
+			template = w.newTemplate(&key, svc, server, 0)
+		}
+		if template == 0 {
+			return 0, perf.TableFull
+		}
+	}
+	t := w.flows.Conn(template)
+	if server = w.slots.Get(t.Server); server == nil {
+		return 0, perf.NoServer
+	}
+	port := k.key.DstPort
+	if port == svc.Port && server.Port != 0 {
+		port = server.Port
+	}
+	ref, reason := w.connect(k, svc, server, port, template)
+	w.rearm(template, t, t.Timeout)
+	return ref, reason
+}
+
+// templateKey is the template's key: masked client, and as much of the packet's destination as the service's kind shares
+// (spec/connections.md 5.2). withPort: the template keeps the server's port.
+func templateKey(k *pkt, svc *service.Service) (key packet.Tuple, withPort bool) {
+	key = packet.Tuple{Src: mask(k.key.Src, svc.Netmask), Dst: k.key.Dst, Proto: k.key.Proto, Family: k.key.Family}
+	switch {
+	case k.key.DstPort == svc.Port && svc.Port != portFTP:
+		key.DstPort = k.key.DstPort
+		return key, true
+	case svc.Mark != 0:
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], svc.Mark)
+		key.Proto, key.Dst = 0, packet.AddrFrom4(b[:])
+	}
+	return key, false
+}
+
+// mask is the client as persistence sees it: IPv4 masked with a netmask in host order, IPv6 cut to a prefix length.
+func mask(a packet.Addr, m uint32) packet.Addr {
+	if a.Is4() {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], a.V4()&m)
+		return packet.AddrFrom4(b[:])
+	}
+	b := a.As16()
+	for i := range b {
+		switch bits := int(m) - i*8; {
+		case bits <= 0:
+			b[i] = 0
+		case bits < 8:
+			b[i] &= 0xff << (8 - bits)
+		}
+	}
+	return packet.AddrFrom16(b[:])
+}
+
+// usableTemplate tells whether a template still leads somewhere: overload and weight 0 do not count, unless
+// expire_quiescent_template says so (spec/connections.md 5.3).
+func (w *Worker) usableTemplate(ref flow.Ref) bool {
+	s := w.slots.Get(w.flows.Conn(ref).Server)
+	return s != nil && s.Available() && !(w.snap.Tunables.ExpireQuiescent && s.LoadWeight() == 0)
+}
+
+// invalidate moves a template to a key under which nobody looks; it stays listed until its time is up.
+func (w *Worker) invalidate(ref flow.Ref) {
+	w.flows.Rekey(w.id, ref, func(c *flow.Conn) { c.CPort, c.VPort, c.DPort = 0, 0xffff, 0xffff })
+}
+
+func (w *Worker) newTemplate(key *packet.Tuple, svc *service.Service, server *service.Server, dport uint16) flow.Ref {
+	ref := w.flows.Alloc(w.id)
+	if ref == 0 {
+		w.stats.Refused()
+		return 0
+	}
+	timeout := int64(svc.Timeout) * 1e9
+	flags := uint32(server.LoadMethod()) | flow.FlagTemplate | flow.FlagInactive
+	if key.Family == 6 {
+		flags |= flow.FlagIPv6
+	}
+	*w.flows.Conn(ref) = flow.Conn{
+		Client: key.Src, Virtual: key.Dst, VPort: key.DstPort, DPort: dport, Proto: key.Proto, Server: server.Number,
+		Dest: server.Addr, Service: svc.Number, Mark: svc.Mark, Deadline: w.now + timeout, Timeout: timeout, Created: w.now, Flags: flags,
+	}
+	server.Bind(true)
+	winner, won := w.flows.Insert(w.id, ref)
+	if !won {
+		server.Unbind(true, false)
+		return winner
+	}
+	return ref
+}

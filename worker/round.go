@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"github.com/fastlb/fastlb/internal/clock"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/ring"
+)
+
+// Round is one turn: a batch of every port is received, decided and sent; timers that are due run. It returns how many
+// packets were handled. now must not go backwards.
+//
+//fastlb:hot
+func (w *Worker) Round(now clock.Time) int {
+	w.now = int64(now)
+	w.flows.BeginRound(w.id)
+	if s := w.shared.Load(); s != w.snap {
+		w.adopt(s)
+	}
+	n := 0
+	for port, p := range w.ports {
+		p.Complete(w.frames)
+		got := p.Receive(w.descs[:w.batch])
+		if got > 0 {
+			w.receive(port, w.descs[:got])
+			n += got
+		}
+	}
+	if w.handover != nil {
+		n += w.takeHandover()
+	}
+	if now >= w.Wake() {
+		w.runTimers()
+	}
+	w.flows.Sweep(w.id, w.now, sweepBudget, w.expireFn)
+	w.transmit()
+	w.stats.Round(n)
+	return n
+}
+
+// adopt switches to a new snapshot and sends what was waiting for it.
+func (w *Worker) adopt(s *Snapshot) {
+	w.snap = s
+	w.retryHolds()
+}
+
+// receive takes a batch of one port through parse, look-up and decision, in passes.
+//
+//fastlb:hot
+func (w *Worker) receive(port int, d []ring.Desc) {
+	n := 0
+	var bytes uint64
+	for i := range d {
+		frame := w.mem[d[i].Addr:][:d[i].Len]
+		bytes += uint64(d[i].Len)
+		packet.Parse(frame, &w.probes[n].Key, &w.parsed[i])
+		if w.parsed[i].Kind == packet.Transport {
+			n++
+		}
+	}
+	w.stats.Received(port, len(d), bytes)
+	if w.snap.Services.Enabled {
+		w.flows.LookupBatch(w.probes[:n])
+	} else {
+		w.forget(n)
+	}
+	n = 0
+	for i := range d {
+		p := &w.parsed[i]
+		if p.Kind != packet.Transport {
+			w.other(port, d[i], p)
+			continue
+		}
+		pr := &w.probes[n]
+		n++
+		if pr.Ref == 0 || !w.established(pr, p, d[i]) {
+			w.unusual(port, d[i], p, &pr.Key)
+		}
+	}
+}
+
+// forget marks the first n probes as not found: with no service at all nothing is touched (spec/connections.md 1.1).
+func (w *Worker) forget(n int) {
+	for i := range w.probes[:n] {
+		w.probes[i].Ref = 0
+	}
+}
+
+// drop frees a frame and counts why.
+func (w *Worker) drop(frame uint64, r perf.Reason) {
+	w.stats.Drop(r, 1)
+	w.frames.Put(frame)
+}

@@ -1,0 +1,156 @@
+package worker
+
+import (
+	"encoding/binary"
+
+	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/modes"
+	"github.com/fastlb/fastlb/neigh"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/service"
+)
+
+// pmtuLife is how long a learnt path MTU is believed (net.ipv4.route.mtu_expires).
+const pmtuLife = 600 * int64(1e9)
+
+// pmtuCache keeps what routers said about the paths to tunnel ends, by server slot.
+type pmtuCache struct {
+	m map[uint32]pathMTU
+}
+
+type pathMTU struct {
+	mtu   int
+	until int64
+}
+
+// get is the learnt MTU of the path to a server, or a number larger than any.
+func (p *pmtuCache) get(slot uint32, now int64) int {
+	if len(p.m) == 0 {
+		return 1 << 16
+	}
+	if e, ok := p.m[slot]; ok && now < e.until {
+		return e.mtu
+	}
+	return 1 << 16
+}
+
+func (p *pmtuCache) learn(slot uint32, mtu int, now int64) {
+	if p.m == nil {
+		p.m = map[uint32]pathMTU{}
+	}
+	p.m[slot] = pathMTU{max(mtu, 552), now + pmtuLife} // not below net.ipv4.route.min_pmtu
+}
+
+// icmpFromTunnel handles an IPv4 error about one of the director's own tunnel packets: it answers the client as if the
+// director were the router (spec/connections.md 9.5). False: the message is about something else.
+func (w *Worker) icmpFromTunnel(k *pkt) bool {
+	if k.v6() || w.snap.Net.Route(k.key.Dst).Kind != neigh.LocalAddr {
+		return false
+	}
+	outer := k.buf[k.l4+8 : k.end]
+	if len(outer) < 20 || outer[0]>>4 != 4 {
+		return false
+	}
+	ihl := int(outer[0]&15) * 4
+	if ihl < 20 || len(outer) < ihl {
+		return false
+	}
+	end := packet.AddrFrom4(outer[16:20])
+	typ, port, inner, ok := decapsulate(outer[9], outer[ihl:])
+	if !ok {
+		return false
+	}
+	var q pkt
+	q.buf, q.l3 = k.buf, k.end-len(inner)
+	if len(inner) < 20 || inner[0]>>4 != 4 || !quotedTuple(inner, &q.key) {
+		return false
+	}
+	ref, dir := w.flows.Lookup(&q.key)
+	if ref == 0 || dir != flow.In {
+		return false
+	}
+	c := w.flows.Conn(ref)
+	t := w.snap.target(c.Server)
+	if service.Method(c.Method()) != service.Tunnel || c.Dest != end || t.tunnel != typ || typ == service.GUE && t.tunPort != port {
+		return false
+	}
+	if !modes.ICMPChecksumOK(k.ip(), k.l4-k.l3) {
+		w.dispose(k, perf.BadICMPChecksum)
+		return true
+	}
+	code, info := k.buf[k.l4+1], binary.BigEndian.Uint32(k.buf[k.l4+4:])
+	if k.buf[k.l4] == icmpUnreachable && code == icmpFragNeeded {
+		r := w.snap.Net.Route(end)
+		known := min(int(r.MTU), w.pmtu.get(c.Server, w.now))
+		w.learnPMTU(c.Server, int(info&0xffff))
+		overhead := modes.Overhead(false, typ, t.tunSum)
+		if inner[6]&0x40 == 0 {
+			w.countOut(c, k.len())
+			w.consume(k)
+			return true
+		}
+		if known > 68+overhead {
+			known -= overhead
+		}
+		info = uint32(known)
+	}
+	w.countOut(c, k.len())
+	w.sendError(q.key.Src, q.key.Dst, inner, k.buf[k.l4], code, info)
+	w.consume(k)
+	return true
+}
+
+// learnPMTU notes a path MTU; packets to this server meet it in the slow path, so the fast one is closed to long ones.
+func (w *Worker) learnPMTU(slot uint32, mtu int) {
+	w.pmtu.learn(slot, mtu, w.now)
+}
+
+// consume frees a packet that has done its work.
+func (w *Worker) consume(k *pkt) {
+	w.stats.Consumed(uint64(k.frames))
+	w.release(k)
+}
+
+// decapsulate finds the original packet behind a tunnel's headers.
+func decapsulate(proto uint8, b []byte) (typ service.TunnelType, port uint16, inner []byte, ok bool) {
+	switch proto {
+	case packet.ProtoIPIP:
+		return service.IPIP, 0, b, true
+	case packet.ProtoUDP:
+		if len(b) < 12 || b[8]&0xe0 != 0 || b[9] != packet.ProtoIPIP {
+			return 0, 0, nil, false
+		}
+		n := 12 + int(b[8]&0x1f)*4
+		if len(b) < n {
+			return 0, 0, nil, false
+		}
+		return service.GUE, binary.BigEndian.Uint16(b[2:]), b[n:], true
+	case packet.ProtoGRE:
+		if len(b) < 4 || binary.BigEndian.Uint16(b)&^0x8000 != 0 || binary.BigEndian.Uint16(b[2:]) != packet.EtherIPv4 {
+			return 0, 0, nil, false
+		}
+		n := 4
+		if b[0]&0x80 != 0 {
+			n = 8
+		}
+		if len(b) < n {
+			return 0, 0, nil, false
+		}
+		return service.GRE, 0, b[n:], true
+	}
+	return 0, 0, nil, false
+}
+
+// quotedTuple reads addresses and ports of an IPv4 packet that may be cut off.
+func quotedTuple(b []byte, key *packet.Tuple) bool {
+	ihl := int(b[0]&15) * 4
+	if ihl < 20 || len(b) < ihl+4 || binary.BigEndian.Uint16(b[6:])&0x1fff != 0 {
+		return false
+	}
+	*key = packet.Tuple{
+		Src: packet.AddrFrom4(b[12:16]), Dst: packet.AddrFrom4(b[16:20]), SrcPort: binary.BigEndian.Uint16(b[ihl:]),
+		DstPort: binary.BigEndian.Uint16(b[ihl+2:]), Proto: b[9], Family: 4,
+	}
+	return true
+}
