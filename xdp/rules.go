@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"github.com/fastlb/fastlb/service"
 )
@@ -93,11 +94,12 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 			r.AddService(v.Protocol, v.Addr, v.Port)
 		}
 		for _, d := range v.Servers {
-			switch service.Method(d.Method) {
+			switch d.LoadMethod() {
 			case service.NAT:
 				r.AddServer(v.Protocol, d.Addr.Netip(), d.Port)
 			case service.Tunnel:
-				r.AddTunnel(d.Addr.Netip(), service.TunnelType(d.Tunnel), d.TunPort)
+				kind := service.TunnelType(atomic.LoadUint32(&d.Forward) >> 8)
+				r.AddTunnel(d.Addr.Netip(), kind, uint16(atomic.LoadUint32(&d.TunPort)))
 			}
 		}
 	}
