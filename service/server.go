@@ -123,7 +123,7 @@ func (s *Server) lower() {
 }
 
 // limit stores new thresholds. The classic rule clears the flag when the upper one grows or goes and never sets it;
-// that of 2026 looks at the count again, both ways.
+// that of 2026 looks at the count again, both ways (asked of Linux 7.3: sched/testdata, cases probe/edit-…).
 func (s *Server) limit(upper, lower uint32) {
 	old := atomic.LoadUint32(&s.Upper)
 	atomic.StoreUint32(&s.Upper, upper)

@@ -143,7 +143,8 @@ func (e *entry) server(addr packet.Addr, port uint16) *Server {
 	return nil
 }
 
-// usable is the kernel's test of a new server's address (spec/connections.md 2.5).
+// usable is the kernel's test of a new server's address: the director's own, or unicast, which broadcast, 0.0.0.0 and
+// IPv6's link-local addresses are not to it (asked of Linux 7.3; 0.1.2.3 and 240.0.0.1 pass).
 func (t *Table) usable(addr packet.Addr) bool {
 	kind := AddrUnicast
 	if t.Kind != nil {
@@ -156,9 +157,9 @@ func (t *Table) usable(addr packet.Addr) bool {
 	case kind == AddrBroadcast || !a.IsValid() || a.IsMulticast():
 		return false
 	case a.Is4():
-		return a.As4()[0] != 0 && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		return !a.IsUnspecified() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	}
-	return true
+	return !a.IsLinkLocalUnicast()
 }
 
 // fits asks a scheduler with a limit whether it takes that many servers.

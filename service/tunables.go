@@ -39,7 +39,7 @@ type Tunables struct {
 	SyncSockSize      int32
 	SyncThreshold     int32
 	SyncPeriod        int32
-	SyncRefreshPeriod uint32
+	SyncRefreshPeriod int32
 	SyncRetries       int32
 
 	DebugLevel  int32
@@ -58,14 +58,14 @@ func DefaultTunables() Tunables {
 		AMemThresh: 1024, AMDropRate: 10, SNATReroute: true, PMTUDisc: true, ConnReuseMode: 1, RunEstimation: true,
 		LBLCExpiration: 86400, LBLCRExpiration: 86400,
 		SyncVersion: 1, SyncPorts: 1, SyncQLenMax: 32768, SyncThreshold: 3, SyncPeriod: 50,
-		ConnLFactor: -4, SvcLFactor: -3,
+		ConnLFactor: -2, ConnMax: 1 << 30, SvcLFactor: -2,
 	}
 }
 
 // tunable is a row of the table of names.
 type tunable struct {
 	name string
-	ref  func(t *Tunables) any // *int32, *uint32, *int64, *bool or *string
+	ref  func(t *Tunables) any // *int32, *int64, *bool or *string
 	low  int64                 // smallest and largest value, for numbers that the kernel limits
 	high int64                 // both 0: no limit
 	ok   func(v int64) bool    // what else must hold
@@ -108,7 +108,7 @@ var tunables = []tunable{
 	{name: "est_cpulist", ref: func(t *Tunables) any { return &t.EstCPUList }},
 	{name: "est_nice", ref: func(t *Tunables) any { return &t.EstNice }, low: -20, high: 19},
 	{name: "conn_lfactor", ref: func(t *Tunables) any { return &t.ConnLFactor }, low: -8, high: 8},
-	{name: "conn_max", ref: func(t *Tunables) any { return &t.ConnMax }},
+	{name: "conn_max", ref: func(t *Tunables) any { return &t.ConnMax }, high: 1 << 30},
 	{name: "svc_lfactor", ref: func(t *Tunables) any { return &t.SvcLFactor }, low: -8, high: 8},
 }
 
@@ -164,8 +164,6 @@ func (t *Tunables) Set(name, value string) error {
 		*p = n != 0
 	case *int32:
 		*p = int32(n)
-	case *uint32:
-		*p = uint32(n)
 	case *int64:
 		*p = n
 	}
@@ -195,8 +193,6 @@ func (t *Tunables) Get(name string) (string, bool) {
 		return "0", true
 	case *int32:
 		return strconv.FormatInt(int64(*p), 10), true
-	case *uint32:
-		return strconv.FormatUint(uint64(*p), 10), true
 	case *int64:
 		return strconv.FormatInt(*p, 10), true
 	case *string:
@@ -216,10 +212,7 @@ func find(name string) *tunable {
 
 // limits are those of a field's type.
 func limits(ref any) (low, high int64) {
-	switch ref.(type) {
-	case *uint32:
-		return 0, 1<<32 - 1
-	case *int64:
+	if _, long := ref.(*int64); long {
 		return 0, 1<<63 - 1
 	}
 	return -1 << 31, 1<<31 - 1
