@@ -30,6 +30,13 @@ var _ ipvsadm.Engine = (*Client)(nil)
 // ErrNotRunning says that no director answers on the socket.
 var ErrNotRunning = errors.New("no director is running there: start one with `fastlb run`, or name its socket with --socket")
 
+// notRunning is ErrNotRunning with what dialing said, which ipvsadm's own message wants.
+type notRunning struct{ dial error }
+
+func (e *notRunning) Error() string        { return ErrNotRunning.Error() }
+func (e *notRunning) Is(target error) bool { return target == ErrNotRunning }
+func (e *notRunning) Unwrap() error        { return e.dial }
+
 // NewClient returns a client of the director behind the unix socket at path. Nothing is sent yet.
 func NewClient(path string) *Client {
 	return &Client{socket: path, http: &http.Client{Transport: &http.Transport{
@@ -52,7 +59,7 @@ func (c *Client) do(method, path string, body io.Reader) (*http.Response, error)
 	switch {
 	case err == nil:
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("socket %s: %w", c.socket, ErrNotRunning)
+		return nil, fmt.Errorf("socket %s: %w", c.socket, &notRunning{err})
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("socket %s: permission denied: be root or in its group: %w", c.socket, err)
 	default:

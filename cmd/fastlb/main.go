@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 )
@@ -17,6 +18,9 @@ const (
 
 // commands is the table of subcommands: one constructor each, in its own file, in the order that help lists them.
 var commands = []func(*env) *cobra.Command{
+	newIpvsadm,
+	newIpvsadmSave,
+	newIpvsadmRestore,
 	newLab,
 	newVersion,
 }
@@ -26,8 +30,13 @@ func main() {
 	os.Exit(run(e, os.Args))
 }
 
-// run is the whole program: argv in, exit status out.
+// run is the whole program: argv in, exit status out. Under one of ipvsadm's names (a link to the binary) it is that
+// command.
 func run(e *env, argv []string) int {
+	name := filepath.Base(argv[0])
+	if _, ok := lvsCommands[name]; ok {
+		return e.lvs(name, argv[1:])
+	}
 	root := newRoot(e)
 	root.SetArgs(argv[1:])
 	err := root.Execute()
