@@ -321,6 +321,10 @@ func (g *gen) client(opening bool) {
 	s := frameSpec{to: macOut, from: macRouter, src: g.clientAddr(v.addr.Addr().Is6()), dst: v.addr, proto: v.proto}
 	s.flags = flagSYN
 	if !opening {
+		if n := len(g.tw.conns); n > 0 && !g.one(6) {
+			c := g.tw.conns[n-1-g.n(min(n, 12))]
+			s.src, s.dst, s.proto = c.client, c.virtual, c.proto
+		}
 		s.flags = pick(g.dice, flagACK, flagACK, flagACK|8, flagFIN|flagACK, flagFIN|flagACK, flagRST, flagRST|flagACK, flagSYN|flagACK, flagSYN, 0, 8, flagSYN|flagFIN, flagSYN|flagRST)
 	}
 	g.fill(&s)
@@ -342,28 +346,39 @@ func (g *gen) fill(s *frameSpec) {
 	s.size = max(0, g.size(v6, map[int]int{protoTCP: 20, protoUDP: 8}[s.proto])-len(s.options))
 }
 
-// reply answers a packet that the director sent to a NAT server (or, wrongly, to another).
+// reply sends a packet of a connection's server, or what a DR server would send straight to the client.
 func (g *gen) reply() {
-	if len(g.toServer) == 0 {
+	c := g.natConn()
+	if c == nil {
 		g.client(true)
 		return
 	}
-	f := g.toServer[len(g.toServer)-1-g.n(min(len(g.toServer), 8))]
-	l3, tags := linkHeader(f)
-	p, _ := decode(f[l3:])
-	if p == nil || p.proto != protoTCP && p.proto != protoUDP || p.fragment {
-		g.client(true)
-		return
-	}
-	sport, dport, _ := p.ports()
-	s := frameSpec{to: macIn, from: [6]byte(f[:6]), vlans: tags, src: netip.AddrPortFrom(p.dst, dport), dst: netip.AddrPortFrom(p.src, sport), proto: p.proto}
-	if g.tw.virtual(p.dst) { // DR: its replies do not come this way
-		g.client(false)
-		return
-	}
+	s := frameSpec{to: macIn, from: macRouter, src: c.dst, dst: c.client, proto: c.proto, vlans: g.tagsOf(c.dst.Addr())}
 	s.flags = pick(g.dice, flagSYN|flagACK, flagSYN|flagACK, flagACK, flagACK, flagACK|8, flagFIN|flagACK, flagFIN|flagACK, flagRST|flagACK, flagRST, 0)
 	g.fill(&s)
 	g.emit(event{nic: 1, frame: build(s), note: "reply"})
+}
+
+// natConn is one of the latest NAT connections, or nil.
+func (g *gen) natConn() *conn {
+	var l []*conn
+	for _, c := range g.tw.conns {
+		if c.method == "nat" {
+			l = append(l, c)
+		}
+	}
+	if len(l) == 0 {
+		return nil
+	}
+	return l[len(l)-1-g.n(min(len(l), 8))]
+}
+
+// tagsOf are the VLAN tags with which a server's frames come.
+func (g *gen) tagsOf(a netip.Addr) []uint16 {
+	if p, ok := g.tw.route(a); ok && g.tw.cfg.Interfaces[p.iface].VLAN != 0 {
+		return []uint16{g.tw.cfg.Interfaces[p.iface].VLAN}
+	}
+	return nil
 }
 
 // linkHeader is the length of a frame's link header, and its VLAN tags.
@@ -437,14 +452,12 @@ func (g *gen) fragments() {
 	v := pick(g.dice, g.services...)
 	s := frameSpec{to: macOut, from: macRouter, src: g.clientAddr(v.addr.Addr().Is6()), dst: v.addr, proto: v.proto, flags: flagSYN}
 	nic := 0
-	if g.one(3) && len(g.toServer) > 0 {
-		f := g.toServer[len(g.toServer)-1-g.n(min(len(g.toServer), 8))]
-		l3, tags := linkHeader(f)
-		if p, _ := decode(f[l3:]); p != nil && (p.proto == protoTCP || p.proto == protoUDP) && !p.fragment && !g.tw.virtual(p.dst) {
-			sport, dport, _ := p.ports()
-			s = frameSpec{to: macIn, from: macRouter, vlans: tags, src: netip.AddrPortFrom(p.dst, dport), dst: netip.AddrPortFrom(p.src, sport), proto: p.proto, flags: flagACK}
-			nic = 1
-		}
+	if c := g.natConn(); c != nil && g.one(3) {
+		s = frameSpec{to: macIn, from: macRouter, src: c.dst, dst: c.client, proto: c.proto, flags: flagACK, vlans: g.tagsOf(c.dst.Addr())}
+		nic = 1
+	} else if n := len(g.tw.conns); n > 0 && g.one(3) {
+		c := g.tw.conns[g.n(n)]
+		s.src, s.dst, s.proto, s.flags = c.client, c.virtual, c.proto, flagACK
 	}
 	g.fill(&s)
 	s.df, s.options = false, nil
