@@ -161,9 +161,9 @@ func listOptions(s *service.Spec) string {
 		if m := maskText(s); m != "" {
 			b.WriteString(" mask " + m)
 		}
-	}
-	if s.Engine != "" {
-		b.WriteString(" pe " + s.Engine)
+		if s.Engine != "" {
+			b.WriteString(" pe " + s.Engine)
+		}
 	}
 	if s.OnePacket {
 		b.WriteString(" ops")
