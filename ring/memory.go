@@ -27,13 +27,13 @@ func (s *Sizes) validate() error {
 	return nil
 }
 
-// FramesFor is the number of frames that one socket with these rings can hold at once; a worker's UMEM has the sum over
-// its sockets and its batch on top, so that every fill ring can be kept full whatever is in flight.
+// FramesFor is the number of frames that one socket needs so that its fill ring can be kept full whatever is being
+// transmitted. A worker's UMEM has the sum over its sockets, and its batch on top.
 func (s Sizes) FramesFor() int {
 	if err := s.validate(); err != nil {
 		panic("ring: " + err.Error())
 	}
-	return s.Fill + s.RX + s.TX + s.Completion
+	return s.Fill + s.TX
 }
 
 // memoryRing is one ring in plain memory, its indexes on cache lines of their own as the kernel lays them out.
@@ -58,11 +58,13 @@ type Kernel struct {
 	needFill   *atomic.Uint32 // flags words, written by this half
 	needTX     *atomic.Uint32
 
+	withheld [4]*atomic.Uint32 // the real index words while Withhold is on
+
 	OnWakeTX func() Wake // called by Socket.Kick in the worker's goroutine; nil: done
 	OnWakeRX func() Wake
 }
 
-// Wake is what a wakeup of a Kernel returns: nil-like 0 for done, else one of the errors that the real call knows.
+// Wake is what a wakeup of a Kernel returns: 0 for done, else one of the errors that the real call knows.
 type Wake uint8
 
 const (
@@ -151,6 +153,23 @@ func (k *Kernel) Feed(addr []uint64) int {
 		k.completion.publish(n)
 	}
 	return int(n)
+}
+
+// Withhold stops this half from showing how far it has come (on), or shows it (off): it goes on reading and writing slots
+// while the socket sees stale indexes.
+func (k *Kernel) Withhold(on bool) {
+	for i, w := range []struct {
+		shared **atomic.Uint32
+		index  uint32
+	}{{&k.fill.shared, k.fill.tail}, {&k.completion.shared, k.completion.head}, {&k.rx.shared, k.rx.head}, {&k.tx.shared, k.tx.tail}} {
+		switch {
+		case on && k.withheld[i] == nil:
+			k.withheld[i], *w.shared = *w.shared, new(atomic.Uint32)
+		case !on && k.withheld[i] != nil:
+			*w.shared, k.withheld[i] = k.withheld[i], nil
+			(*w.shared).Store(w.index)
+		}
+	}
 }
 
 // NeedWakeup sets or clears the flags by which the kernel asks to be woken for the TX and the fill ring.

@@ -69,11 +69,13 @@ func (s *Socket) Receive(d []Desc) int {
 }
 
 // Transmit puts descriptors on the TX ring and returns how many it took, counting from the front: their frames are the
-// socket's until Complete gives them back; the rest stay the caller's. The kernel is not woken before Kick.
+// socket's until Complete gives them back; the rest stay the caller's. The kernel is not woken before Kick. At most as many
+// frames as the TX ring has slots are outstanding, wherever in the kernel they are: a stuck interface cannot take the
+// frames of the others' fill rings.
 //
 //fastlb:hot
 func (s *Socket) Transmit(d []Desc) int {
-	n := s.tx.room(uint32(len(d)))
+	n := s.tx.room(min(uint32(len(d)), uint32(len(s.tx.slots))-s.outstanding))
 	if int(n) < len(d) {
 		s.count(&s.counters.TXFull, uint64(len(d)-int(n)))
 	}
