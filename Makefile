@@ -66,6 +66,7 @@ format:
 .PHONY: vet
 vet:
 	@$(GO) vet ./...
+	cd perf/peers && $(GO) vet ./...
 
 .PHONY: staticcheck
 staticcheck:

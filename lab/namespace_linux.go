@@ -15,8 +15,8 @@ import (
 // netnsDir is where iproute2 keeps its named namespaces, each a file with a namespace mounted over it.
 const netnsDir = "/run/netns"
 
-// createNamespace makes a network namespace that `ip netns` shows under the given name. The caller's thread is unharmed.
-func createNamespace(name string) error {
+// CreateNamespace makes a network namespace that `ip netns` shows under the given name. The caller's thread is unharmed.
+func CreateNamespace(name string) error {
 	if err := shareNetnsDir(); err != nil {
 		return err
 	}
@@ -48,6 +48,11 @@ func shareNetnsDir() error {
 		return fmt.Errorf("share %s: %w (creating network namespaces needs root)", netnsDir, err)
 	}
 	return nil
+}
+
+// RemoveNamespace ends the processes in a namespace and takes it away. A missing one is no error.
+func RemoveNamespace(name string) error {
+	return errors.Join(endProcessesIn(name), deleteNamespace(name))
 }
 
 // deleteNamespace takes a name away; the namespace itself goes with its last process. A missing one is no error.

@@ -31,23 +31,31 @@ type Process struct {
 
 // Start runs a program in a node's namespace until Stop or Close. What it prints goes to a file in the site's directory.
 func (s *Site) Start(node, what string, argv ...string) (*Process, error) {
-	p := &Process{What: what + " in " + node, Log: filepath.Join(s.Dir, node+"-"+what+".log"), ended: make(chan struct{})}
-	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	p, err := StartIn(s.Plan.namespace(node), what+" in "+node, filepath.Join(s.Dir, node+"-"+what+".log"), argv...)
+	if err == nil {
+		s.processes = append(s.processes, p)
+	}
+	return p, err
+}
+
+// StartIn runs a program in a network namespace until Stop. What it prints is added to the file log.
+func StartIn(namespace, what, log string, argv ...string) (*Process, error) {
+	p := &Process{What: what, Log: log, ended: make(chan struct{})}
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
+	defer file.Close()
 	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Stdout, p.cmd.Stderr = file, file
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a ^C at the terminal is the lab's own to answer
-	if err := In(s.Plan.namespace(node), p.cmd.Start); err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.What, err)
+	if err := In(namespace, p.cmd.Start); err != nil {
+		return nil, fmt.Errorf("start %s: %w", what, err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
-	s.processes = append(s.processes, p)
 	return p, nil
 }
 

@@ -45,7 +45,7 @@ func (s *Site) Build() (err error) {
 		}
 	}()
 	for _, name := range s.Plan.Namespaces() {
-		if err := createNamespace(name); err != nil {
+		if err := CreateNamespace(name); err != nil {
 			return err
 		}
 	}
@@ -69,7 +69,7 @@ func (s *Site) Close() error {
 	}
 	s.processes = nil
 	for _, name := range s.Plan.Namespaces() {
-		errs = append(errs, endProcessesIn(name), deleteNamespace(name))
+		errs = append(errs, RemoveNamespace(name))
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.Dir))...)
 }

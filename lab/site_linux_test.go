@@ -232,7 +232,7 @@ func TestSiteCloseRemovesAnothersRemains(t *testing.T) {
 
 func TestBuildRefusesToTakeOver(t *testing.T) {
 	s := testSite(t, "")
-	if err := createNamespace(s.Plan.Client.Namespace); err == nil || !strings.Contains(err.Error(), "lab down") {
+	if err := CreateNamespace(s.Plan.Client.Namespace); err == nil || !strings.Contains(err.Error(), "lab down") {
 		t.Errorf("a second site of the same name: %v", err)
 	}
 }
