@@ -21,7 +21,6 @@ var commands = []func(*env) *cobra.Command{
 	newIpvsadm,
 	newIpvsadmSave,
 	newIpvsadmRestore,
-	newBench,
 	newLab,
 	newVersion,
 }

@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	"bench":      {"worker", "ring", "ring/ringtest", "flow", "sched", "neigh", "numa", "control", "modes"},
 
 	// tests' tools
+	"e2e":                     {"lab"}, // sees the director from the outside alone
 	"internal/arch":           {},
 	"internal/twin":           {"neigh"}, // independence: none of the code that it judges (its tests import that)
 	"internal/scenario":       {"replay", "control", "config", "ipvsadm", "internal/scenario/frame", "neigh", "worker"},
