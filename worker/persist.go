@@ -88,9 +88,11 @@ func (w *Worker) usableTemplate(ref flow.Ref) bool {
 	return s != nil && s.Available() && !(w.snap.Tunables.ExpireQuiescent && s.LoadWeight() == 0)
 }
 
-// invalidate moves a template to a key under which nobody looks; it stays listed until its time is up.
+// invalidate moves a template to a key under which nobody looks; it stays listed until its time is up, with its virtual
+// port and the server's as 65535 (recorded in persist/removed). The client's port, 0 in every template, is what makes the
+// key another one; listings show 0.
 func (w *Worker) invalidate(ref flow.Ref) {
-	w.flows.Rekey(w.id, ref, func(c *flow.Conn) { c.CPort, c.VPort, c.DPort = 0, 0xffff, 0xffff })
+	w.flows.Rekey(w.id, ref, func(c *flow.Conn) { c.CPort, c.DPort = 0xffff, 0xffff })
 }
 
 func (w *Worker) newTemplate(key *packet.Tuple, svc *service.Service, server *service.Server, dport uint16) flow.Ref {

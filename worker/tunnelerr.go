@@ -16,8 +16,18 @@ const pmtuLife = 600 * int64(1e9)
 
 // pmtuCache keeps what routers said about the paths to tunnel ends, by server slot.
 type pmtuCache struct {
-	m map[uint32]pathMTU
+	m     map[uint32]pathMTU
+	least uint32 // the smallest MTU learnt so far; 0: none was
 }
+
+// maxOverhead is the longest of all tunnel headers: GUE in IPv6 with remote checksum.
+const maxOverhead = 40 + 8 + 4 + 8
+
+// clear tells that no path was learnt to be too narrow for a packet of so many bytes in a tunnel, whichever server it
+// goes to.
+//
+//fastlb:hot
+func (p *pmtuCache) clear(length uint32) bool { return p.least == 0 || length+maxOverhead <= p.least }
 
 type pathMTU struct {
 	mtu   int
@@ -39,7 +49,11 @@ func (p *pmtuCache) learn(slot uint32, mtu int, now int64) {
 	if p.m == nil {
 		p.m = map[uint32]pathMTU{}
 	}
-	p.m[slot] = pathMTU{max(mtu, 552), now + pmtuLife} // not below net.ipv4.route.min_pmtu
+	mtu = max(mtu, 552) // net.ipv4.route.min_pmtu
+	p.m[slot] = pathMTU{mtu, now + pmtuLife}
+	if p.least == 0 || uint32(mtu) < p.least {
+		p.least = uint32(mtu)
+	}
 }
 
 // icmpFromTunnel handles an IPv4 error about one of the director's own tunnel packets: it answers the client as if the
