@@ -161,6 +161,9 @@ func (t *Table) TrackDeadlines() {
 	}
 }
 
+// TracksDeadlines tells whether TrackDeadlines is on: Sweep is then to be called at every step of time.
+func (t *Table) TracksDeadlines() bool { return t.due != nil }
+
 // expireDue is Sweep while deadlines are tracked.
 func (t *Table) expireDue(now int64, expire func(Ref) int64) int {
 	for n := 0; ; n++ {

@@ -43,20 +43,20 @@ func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool)
 		t.retire(w, r) // others may be comparing its key
 		return winner, false
 	}
-	if kind == 0 && flags&FlagMethodMask == methodNAT {
-		k := c.OutKey()
-		ho := t.Hash(&k)
-		if !t.linkLatest(r, ho, wordOut) {
-			t.unlinkIn(r, h, kind)
-			atomic.StoreUint32(&c.Flags, flags&^FlagHashed)
-			t.retire(w, r)
-			return 0, false
-		}
-	}
+	w.added.Store(w.added.Load() + 1)
 	if flags&FlagNoCPort != 0 {
 		t.noPort.Add(1)
 	}
-	w.added.Store(w.added.Load() + 1)
+	if kind == 0 && flags&FlagMethodMask == methodNAT {
+		k := c.OutKey()
+		ho := t.Hash(&k)
+		if !t.linkLatest(r, ho, wordOut) && t.Remove(worker, r) {
+			return 0, false
+		}
+		if c.LoadFlags()&FlagHashed == 0 {
+			t.unlinkWord(r, ho, wordOut) // removed by somebody who found the first word; the second came too late for him
+		}
+	}
 	t.arm(r, atomic.LoadInt64(&c.Deadline))
 	return r, true
 }
@@ -198,4 +198,4 @@ func (t *Table) sameOut(a, b Ref) bool {
 		x.Client == y.Client && x.Dest == y.Dest
 }
 
-func (t *Table) unlinkIn(r Ref, h, kind uint64) { t.takeAll(h, makeWord(h, kind, r)) }
+func (t *Table) unlinkWord(r Ref, h, kind uint64) { t.takeAll(h, makeWord(h, kind, r)) }

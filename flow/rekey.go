@@ -52,7 +52,7 @@ func (t *Table) Rekey(worker int, r Ref, change func(*Conn)) (Ref, bool) {
 	oWas, oWill := t.Hash(&outWas), t.Hash(&outWill)
 	if nat && outWill != outWas && !t.linkLatest(r, oWill, wordOut) {
 		if inWill != inWas {
-			t.unlinkIn(r, hWill, kind)
+			t.unlinkWord(r, hWill, kind)
 		}
 		t.finishRekey(c, flags, flags)
 		return 0, false
@@ -66,9 +66,9 @@ func (t *Table) Rekey(worker int, r Ref, change func(*Conn)) (Ref, bool) {
 		t.moveWord(r, oWas, oWill, wordOut)
 	}
 	if now := t.finishRekey(c, flags, will.Flags); now&FlagHashed == 0 {
-		t.unlinkIn(r, hWill, kind) // removed meanwhile, perhaps under the old key
+		t.unlinkWord(r, hWill, kind) // removed meanwhile, perhaps under the old key
 		if nat {
-			t.unlinkIn(r, oWill, wordOut)
+			t.unlinkWord(r, oWill, wordOut)
 		}
 		return 0, false
 	}
@@ -81,9 +81,9 @@ func (t *Table) Rekey(worker int, r Ref, change func(*Conn)) (Ref, bool) {
 // moveWord takes the old word away. Where both words are equal and their probe sequences overlap (once in a million
 // times), that takes the new one too, so it is put back.
 func (t *Table) moveWord(r Ref, was, will, kind uint64) {
-	t.unlinkIn(r, was, kind)
+	t.unlinkWord(r, was, kind)
 	if tagOf(was) == tagOf(will) {
-		t.unlinkIn(r, will, kind)
+		t.unlinkWord(r, will, kind)
 		t.put(will, makeWord(will, kind, r))
 	}
 }

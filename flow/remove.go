@@ -42,14 +42,14 @@ func (t *Table) unlink(r Ref, flags uint32) {
 	c := &t.recs[r]
 	in := c.InKey()
 	if flags&FlagTemplate != 0 {
-		t.unlinkIn(r, t.Hash(&in), wordTemplate)
+		t.unlinkWord(r, t.Hash(&in), wordTemplate)
 		return
 	}
 	if flags&FlagMethodMask == methodNAT {
 		out := c.OutKey()
-		t.unlinkIn(r, t.Hash(&out), wordOut)
+		t.unlinkWord(r, t.Hash(&out), wordOut)
 	}
-	t.unlinkIn(r, t.Hash(&in), 0)
+	t.unlinkWord(r, t.Hash(&in), 0)
 }
 
 // Attach makes child hang on parent (a template, an FTP control connection): parent cannot be removed while it does.

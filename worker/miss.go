@@ -78,10 +78,12 @@ func (w *Worker) open(k *pkt, svc *service.Service) (flow.Ref, perf.Reason) {
 	return w.connect(k, svc, server, dport, 0)
 }
 
+// pick asks the service's scheduler. The request is the worker's own, so that nothing escapes to the heap.
 func (w *Worker) pick(k *pkt, svc *service.Service) *service.Server {
-	return svc.Pick(&service.Request{
+	w.request = service.Request{
 		Client: k.key.Src, Dst: k.key.Dst, ClientPort: k.key.SrcPort, DstPort: k.key.DstPort, Protocol: k.key.Proto, Now: w.now,
-	})
+	}
+	return svc.Pick(&w.request)
 }
 
 // connect makes and publishes the connection of a client packet to a server. control is the template that it hangs on.

@@ -19,6 +19,7 @@ func (w *Worker) Round(now clock.Time) int {
 	}
 	n := 0
 	for port, p := range w.ports {
+		w.lap(StageTransmit)
 		p.Complete(w.frames)
 		got := p.Receive(w.descs[:w.batch])
 		if got > 0 {
@@ -32,10 +33,25 @@ func (w *Worker) Round(now clock.Time) int {
 	if now >= w.Wake() {
 		w.runTimers()
 	}
-	w.flows.Sweep(w.id, w.now, sweepBudget, w.expireFn)
+	w.sweep()
 	w.transmit()
 	w.stats.Round(n)
+	w.lap(StageTransmit)
 	return n
+}
+
+// sweep looks at the part of the expiry array that the time since the last look calls for.
+func (w *Worker) sweep() {
+	share := int64(w.flows.Capacity()) / int64(w.flows.Workers())
+	due := share
+	if d := w.now - w.sweepAt; d < sweepCycle {
+		due = share * d / sweepCycle
+		if due < sweepChunk && due < share && !w.flows.TracksDeadlines() {
+			return
+		}
+	}
+	w.sweepAt = w.now
+	w.flows.Sweep(w.id, w.now, int(min(due, sweepMost)), w.expireFn)
 }
 
 // adopt switches to a new snapshot and sends what was waiting for it.
@@ -50,6 +66,7 @@ func (w *Worker) adopt(s *Snapshot) {
 func (w *Worker) receive(port int, d []ring.Desc) {
 	n := 0
 	var bytes uint64
+	w.lap(StageReceive)
 	for i := range d {
 		frame := w.mem[d[i].Addr:][:d[i].Len]
 		bytes += uint64(d[i].Len)
@@ -59,11 +76,13 @@ func (w *Worker) receive(port int, d []ring.Desc) {
 		}
 	}
 	w.stats.Received(port, len(d), bytes)
+	w.lap(StageParse)
 	if w.snap.Services.Enabled {
 		w.flows.LookupBatch(w.probes[:n])
 	} else {
 		w.forget(n)
 	}
+	w.lap(StageLookup)
 	n = 0
 	for i := range d {
 		p := &w.parsed[i]
@@ -77,6 +96,7 @@ func (w *Worker) receive(port int, d []ring.Desc) {
 			w.unusual(port, d[i], p, &pr.Key)
 		}
 	}
+	w.lap(StageRewrite)
 }
 
 // forget marks the first n probes as not found: with no service at all nothing is touched (spec/connections.md 1.1).

@@ -16,9 +16,14 @@ import (
 // MaxBatch bounds the packets of one port in one round.
 const MaxBatch = 256
 
-// sweepBudget is how many entries of the expiry array a worker looks at in one round: 10 M entries once in about five
-// seconds at 2,000 rounds a second, a hundredth of a worker's time.
-const sweepBudget = 1024
+// The workers together look at the whole expiry array once in sweepCycle: a connection outlives its time by no more than
+// that. A worker takes its share when sweepChunk entries have come due, and at most sweepMost in one round, so that a
+// worker that slept catches up without holding packets up.
+const (
+	sweepCycle = int64(clock.Second)
+	sweepChunk = 256
+	sweepMost  = 16384
+)
 
 // Config is what a worker is made of. Everything is shared by reference with whoever made it; the worker itself has one
 // owner goroutine.
@@ -68,6 +73,9 @@ type Worker struct {
 	ipID     uint64
 	scratch  [ring.FrameSize]byte // cold paths build ICMP errors here
 	expireFn func(flow.Ref) int64
+	sweepAt  int64 // clock.Time up to which the sweep has been paid
+	profile  *Profile
+	request  service.Request
 }
 
 // outbox gathers the frames for one port until the end of the round.

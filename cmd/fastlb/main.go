@@ -21,6 +21,7 @@ var commands = []func(*env) *cobra.Command{
 	newIpvsadm,
 	newIpvsadmSave,
 	newIpvsadmRestore,
+	newBench,
 	newLab,
 	newVersion,
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastlb/fastlb/bench"
+	"github.com/fastlb/fastlb/numa"
+	"github.com/fastlb/fastlb/worker"
+)
+
+func newBench(e *env) *cobra.Command {
+	o := bench.Defaults()
+	huge, cpus := "auto", ""
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "ns per packet and packets per second of the dataplane on this machine, with no NIC",
+		Long: `Measures the real worker on memory rings, from a descriptor on the RX ring to a descriptor on the TX ring, for
+every combination of what the flags list. Beside each figure stands what a bare memory miss costs over an area as
+large as the connection table (a dependent load at random): the ratio of the two travels between machines.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			var err error
+			if o.HugePages, err = numa.ParseHugePages(huge); err != nil {
+				return usagef("%w", err)
+			}
+			if cpus != "" {
+				list, err := numa.ParseCPUs(cpus)
+				if err != nil {
+					return usagef("%w", err)
+				}
+				o.CPUs = list
+			}
+			o.Progress = func(done string) { fmt.Fprintf(e.stderr, "\r\x1b[K%s", done) }
+			if !isTerminal(e.stderr) {
+				o.Progress = nil
+			}
+			r, err := bench.Run(o)
+			if o.Progress != nil {
+				fmt.Fprint(e.stderr, "\r\x1b[K")
+			}
+			if err != nil {
+				return err
+			}
+			return e.print(r, func(w io.Writer) { printBench(w, r) })
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.Methods, "methods", o.Methods, "forwarding `METHODS`")
+	f.IntSliceVar(&o.Families, "families", o.Families, "IP `FAMILIES`")
+	f.IntSliceVar(&o.Connections, "connections", o.Connections, "`NUMBERS` of connections in the table")
+	f.StringSliceVar(&o.Kinds, "kinds", o.Kinds, "`KINDS` of packets: of established connections, or the first of new ones")
+	f.IntVar(&o.Workers, "workers", o.Workers, "`NUMBER` of workers side by side")
+	f.IntVar(&o.Batch, "batch", o.Batch, fmt.Sprintf("packets a round, 1-%d", worker.MaxBatch))
+	f.DurationVar(&o.Duration, "duration", o.Duration, "`TIME` of each measurement")
+	f.StringVar(&huge, "hugepages", huge, "auto, off or required")
+	f.StringVar(&cpus, "cpus", "", "`LIST` of CPUs to pin the workers to, such as 2-5,8")
+	return c
+}
+
+func printBench(out io.Writer, r *bench.Report) {
+	m := r.Machine
+	fmt.Fprintf(out, "%s, %d CPUs, Linux %s, %s, transparent huge pages %s\n\n", m.CPU, m.CPUs, m.Kernel, m.Go, m.HugePages)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tns/packet\tMpps\tmiss ns\tratio\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
+	for i := range r.Results {
+		v := &r.Results[i]
+		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%.1f\t%.2f\t%.1f\t%.2f\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind, v.NSPerPacket, v.MPPS,
+			v.MissNS, v.NSPerPacket/v.MissNS, v.Allocs, v.BytesPer)
+		for _, s := range stageNames() {
+			fmt.Fprintf(w, "%.1f\t", v.Stages[s])
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush()
+}
+
+func stageNames() (names []string) {
+	for s := range worker.Stages {
+		names = append(names, s.String())
+	}
+	return names
+}
