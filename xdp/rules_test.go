@@ -53,6 +53,8 @@ func TestDiffLeadsThere(t *testing.T) {
 	}
 }
 
+func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
 func randomRules(r *rand.Rand) *Rules {
 	rules := &Rules{}
 	addr := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(6))}) }
