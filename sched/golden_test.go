@@ -160,6 +160,9 @@ func where(d *service.Server, port uint16) string {
 	if d.Port != 0 {
 		port = d.Port
 	}
+	if d.LoadMethod() == service.Tunnel {
+		return "tun:" + d.Addr.String()
+	}
 	return netip.AddrPortFrom(d.Addr.Netip(), port).String()
 }
 
@@ -260,6 +263,8 @@ func (s *site) command(w []string) {
 			}
 		case "-m":
 			server.Method = service.NAT
+		case "-i":
+			server.Method = service.Tunnel
 		case "-w":
 			server.Weight = int32(num())
 		case "-x":

@@ -95,7 +95,7 @@ func TestWRR(t *testing.T) {
 	first = picks(s, 3)
 	list[0].Weight = 6
 	s.Update(list, service.ServerEdited, list[0])
-	if got := first + picks(s, 10); got != "ABA"+"ABAABAABAB" {
+	if got := first + picks(s, 10); got != "ABA"+"ABAABABAAB" {
 		t.Errorf("A from 4 to 6: %s", got)
 	}
 	compare(t, "wrr", func() model { return &wrrTwin{} })

@@ -40,7 +40,7 @@ func New(name string, env Env) (service.Scheduler, error) {
 		return nil, fmt.Errorf("known are %v: %w", Names(), service.ErrNoScheduler)
 	}
 	if env.Rand == nil {
-		env.Rand = fixed()
+		env.Rand = Fixed()
 	}
 	day := func() int64 { return 86400 }
 	if env.LBLCExpiration == nil {

@@ -59,8 +59,8 @@ func (s *twos) draw(total int64) int64 {
 	return int64(hi)
 }
 
-// fixed returns a sequence that is the same in every run: SplitMix64 from 0.
-func fixed() func() uint64 {
+// Fixed returns a sequence that is the same in every run: SplitMix64 from 0.
+func Fixed() func() uint64 {
 	var state uint64
 	return func() uint64 {
 		state += 0x9e3779b97f4a7c15

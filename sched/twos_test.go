@@ -36,7 +36,7 @@ func TestTwos(t *testing.T) {
 			t.Errorf("draw %d: %s, want %s", r, got, want)
 		}
 	}
-	compare(t, "twos", func() model { return &twosTwin{rand: fixed()} })
+	compare(t, "twos", func() model { return &twosTwin{rand: Fixed()} })
 }
 
 // Idle servers are chosen by their weights: both draws fall on one, or the first wins.

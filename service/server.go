@@ -9,6 +9,9 @@ const ServerClassic uint32 = 1 << 2
 // Available tells whether the server is linked in a service.
 func (s *Server) Available() bool { return atomic.LoadUint32(&s.Flags)&ServerAvailable != 0 }
 
+// InUse tells whether the slot holds a server, linked or in the trash. Control path only.
+func (s *Server) InUse() bool { return s.State != slotFree }
+
 // Overloaded tells whether the upper threshold keeps new connections away.
 func (s *Server) Overloaded() bool { return atomic.LoadUint32(&s.Flags)&ServerOverload != 0 }
 

@@ -26,6 +26,7 @@ var slotsMagic = [8]byte{'f', 'l', 'b', 's', 'l', 'o', 't', '1'}
 type Slots struct {
 	servers []Server
 	free    []uint32 // numbers, the lowest last
+	high    uint32   // the highest number that was ever in use
 }
 
 // SlotsSize is the memory in bytes that capacity servers need.
@@ -81,6 +82,8 @@ func (s *Slots) list() {
 	for i := len(s.servers); i > 0; i-- {
 		if s.servers[i-1].State == slotFree {
 			s.free = append(s.free, uint32(i))
+		} else {
+			s.high = max(s.high, uint32(i))
 		}
 	}
 }
@@ -90,6 +93,9 @@ func (s *Slots) Capacity() int { return len(s.servers) }
 
 // Used is the number of slots in use, the trash included.
 func (s *Slots) Used() int { return len(s.servers) - len(s.free) }
+
+// High is the highest number that was ever in use.
+func (s *Slots) High() uint32 { return s.high }
 
 // Get returns the server with a number, linked, removed or free; nil for 0 and for numbers beyond the capacity.
 func (s *Slots) Get(number uint32) *Server {
@@ -106,6 +112,7 @@ func (s *Slots) Alloc() *Server {
 	}
 	n := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
+	s.high = max(s.high, n)
 	v := &s.servers[n-1]
 	*v = Server{Number: n, State: slotLinked}
 	return v
