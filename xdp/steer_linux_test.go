@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -12,8 +11,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
-
-	"github.com/fastlb/fastlb/service"
 )
 
 // skip skips, except on machines that are meant to run live tests.
@@ -75,38 +72,6 @@ func steering(t *testing.T, socket bool) *Programs {
 	}
 	return p
 }
-
-func testRules() *Rules {
-	addr, prefix := netip.MustParseAddr, netip.MustParsePrefix
-	r := &Rules{}
-	r.AddService(service.TCP, addr("192.0.2.10"), 80)
-	r.AddService(service.UDP, addr("192.0.2.10"), 53)
-	r.AddService(service.SCTP, addr("192.0.2.10"), 99)
-	r.AddService(service.TCP, addr("2001:db8::10"), 80)
-	r.AddService(service.UDP, addr("192.0.2.20"), 0) // any port
-	r.AddService(service.TCP, addr("192.0.2.21"), 21)
-	r.AddServer(service.TCP, addr("10.0.0.11"), 8080)
-	r.AddServer(service.TCP, addr("fd00::11"), 8080)
-	r.AddServer(0, addr("10.0.0.12"), 0)
-	r.AddServer(service.TCP, addr("10.0.0.21"), 21)
-	r.AddTunnel(addr("10.0.0.31"), service.IPIP, 0)
-	r.AddTunnel(addr("10.0.0.32"), service.GRE, 0)
-	r.AddTunnel(addr("10.0.0.33"), service.GUE, 5555)
-	r.AddTunnel(addr("fd00::31"), service.IPIP, 0)
-	r.AddMark(prefix("198.51.100.0/24"), service.TCP, 80, 443)
-	r.AddMark(prefix("198.51.100.64/26"), service.UDP)
-	r.AddMark(prefix("198.51.0.0/16"), 0, 7)
-	r.AddMark(prefix("2001:db8:5::/48"), 0)
-	return r
-}
-
-const (
-	client, client6 = "203.0.113.7", "2001:db8:f::7"
-	vip, vip6       = "192.0.2.10", "2001:db8::10"
-	server, server6 = "10.0.0.11", "fd00::11"
-	own, own6       = "192.0.2.1", "2001:db8::1" // the director's own addresses
-	tcp, udp, sctp  = 6, 17, 132
-)
 
 var steerTests = []struct {
 	name   string
