@@ -200,10 +200,11 @@ func (t *Twin) ipvsadm(args []string) error {
 			old = d
 		}
 	}
-	if r.lower > r.upper {
+	set := r.command == "-a" || r.command == "-e"
+	if set && r.lower > r.upper {
 		return fmt.Errorf("thresholds out of range")
 	}
-	if r.method != "tunnel" && r.server.Addr().Is4() != svc.addr.Is4() {
+	if set && r.method != "tunnel" && r.server.Addr().Is4() != svc.addr.Is4() {
 		return fmt.Errorf("families differ")
 	}
 	switch {

@@ -22,6 +22,9 @@ func (p *ip) data() []byte { return p.raw[p.head:] }
 
 // hold takes a fragment in; it returns the whole datagram when this was the missing one, else a verdict.
 func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
+	if len(p.data()) == 0 {
+		return nil, Drop, perf.BadIPHeader
+	}
 	var d *datagram
 	for _, h := range t.held {
 		if h.v6 == p.v6 && h.src == p.src && h.dst == p.dst && h.id == p.id && (p.v6 || h.proto == p.proto) {
@@ -36,7 +39,7 @@ func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
 		t.held = append(t.held, d)
 	}
 	from, to := p.offset, p.offset+len(p.data())
-	broken := to == from || p.more && (to-from)%8 != 0 || to > 65535
+	broken := p.more && (to-from)%8 != 0 || to > 65535
 	if !p.more {
 		broken = broken || d.end >= 0 && d.end != to
 	}

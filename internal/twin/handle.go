@@ -46,6 +46,9 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 	if why != perf.ReasonNone {
 		return Outcome{Verdict: Drop, Reason: why}
 	}
+	if p.fragment && !t.concerns(p) {
+		return Outcome{Verdict: Pass, Reason: perf.PassNoService}
+	}
 	if p.fragment {
 		whole, v, why := t.hold(p)
 		if whole == nil {
@@ -54,6 +57,27 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 		p = whole
 	}
 	return t.handle(p)
+}
+
+// concerns tells whether a fragment may be part of something the director has business with, by its addresses: to a service,
+// from a NAT server, or of a connection. Others are left alone.
+func (t *Twin) concerns(p *ip) bool {
+	if t.virtual(p.dst) {
+		return true
+	}
+	for _, s := range t.services {
+		for _, d := range s.servers {
+			if d.method == "nat" && d.addr == p.src {
+				return true
+			}
+		}
+	}
+	for _, c := range t.conns {
+		if c.virtual.Addr() == p.dst || c.dst.Addr() == p.src && c.method == "nat" {
+			return true
+		}
+	}
+	return false
 }
 
 // vlan is the interface of a tag on another.

@@ -1,0 +1,147 @@
+package twin
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/fastlb/fastlb/perf"
+)
+
+// disagreement plays events to both dataplanes and describes the first difference; "" if there is none.
+func disagreement(t testing.TB, events []event) (at int, what string) {
+	tw, f := New(site()), newFast(t, site())
+	for i, e := range events {
+		if e.command != "" {
+			slow, quick := tw.Command(e.at, e.command), f.command(e.at, e.command)
+			if (slow == nil) != (quick == nil) {
+				return i, fmt.Sprintf("command: twin %v, worker %v", slow, quick)
+			}
+		} else {
+			want, got := tw.Receive(e.at, e.nic, e.frame), Outcome{Verdict: Pass, Reason: perf.PassNotHost}
+			if want.Reason != perf.PassNotHost {
+				got = f.receive(e.at, e.nic, e.frame)
+			} else {
+				f.advance(e.at)
+			}
+			if d := outcomes(want, got); d != "" {
+				return i, d
+			}
+		}
+		if d := lists(tw.Conns(), f.conns()); d != "" {
+			return i, "connections:\n" + d
+		}
+		if d := lists(tw.Counts(), f.counts()); d != "" {
+			return i, "counters:\n" + d
+		}
+		if n := f.frames.Len(); len(tw.held) == 0 && n != f.total {
+			return i, fmt.Sprintf("%d of %d frames are missing", f.total-n, f.total)
+		}
+	}
+	return 0, ""
+}
+
+// outcomes compares verdicts, reasons and frames.
+func outcomes(want, got Outcome) string {
+	if want.Verdict != got.Verdict && !(want.Verdict == Drop && len(want.Sent) > 0 && got.Verdict == Drop) || kind(want.Reason) != kind(got.Reason) {
+		return fmt.Sprintf("verdict: twin %s %v, worker %s %v%s", want.Verdict, want.Reason, got.Verdict, got.Reason, sentText(want, got))
+	}
+	if len(want.Sent) != len(got.Sent) {
+		return fmt.Sprintf("frames: twin sent %d, worker %d%s", len(want.Sent), len(got.Sent), sentText(want, got))
+	}
+	for i := range want.Sent {
+		w, g := want.Sent[i], got.Sent[i]
+		a, b := w.Frame, g.Frame
+		if w.Made {
+			a, b = maskID(a), maskID(b)
+		}
+		if w.Interface != g.Interface || !bytes.Equal(a, b) {
+			return fmt.Sprintf("frame %d differs:%s", i, sentText(want, got))
+		}
+	}
+	return ""
+}
+
+// kind folds reasons that are a matter of taste.
+func kind(r perf.Reason) perf.Reason {
+	switch r {
+	case perf.Runt, perf.BadIPHeader, perf.BadTransportHeader:
+		return perf.Runt
+	}
+	if r >= perf.PassNotIP {
+		return perf.PassNotIP
+	}
+	return r
+}
+
+func sentText(want, got Outcome) string {
+	var b strings.Builder
+	for _, s := range want.Sent {
+		fmt.Fprintf(&b, "\n  twin   nic %d %x", s.Interface, s.Frame)
+	}
+	for _, s := range got.Sent {
+		fmt.Fprintf(&b, "\n  worker nic %d %x", s.Interface, s.Frame)
+	}
+	return b.String()
+}
+
+// lists compares two lists line by line.
+func lists[T fmt.Stringer](want, got []T) string {
+	var w, g []string
+	for _, x := range want {
+		w = append(w, x.String())
+	}
+	for _, x := range got {
+		g = append(g, x.String())
+	}
+	if strings.Join(w, "\n") == strings.Join(g, "\n") {
+		return ""
+	}
+	return "  twin:\n    " + strings.Join(w, "\n    ") + "\n  worker:\n    " + strings.Join(g, "\n    ")
+}
+
+// shrink drops events as long as the two still disagree.
+func shrink(t testing.TB, events []event) []event {
+	at, what := disagreement(t, events)
+	if what == "" {
+		return nil
+	}
+	events = events[:at+1]
+	for again := true; again; {
+		again = false
+		for i := len(events) - 2; i >= 0; i-- {
+			shorter := append(append([]event(nil), events[:i]...), events[i+1:]...)
+			if at, what := disagreement(t, shorter); what != "" {
+				events, again = shorter[:at+1], true
+				i = min(i, len(events)-1)
+			}
+		}
+	}
+	return events
+}
+
+// report fails the test with the shortest sequence found.
+func report(t testing.TB, name string, events []event) {
+	short := shrink(t, events)
+	_, what := disagreement(t, short)
+	var b strings.Builder
+	for _, e := range short {
+		fmt.Fprintf(&b, "  %v\n", e)
+	}
+	t.Errorf("%s: after\n%s%s", name, b.String(), what)
+}
+
+// TestWorkerAgrees compares the worker with the twin on random sequences.
+func TestWorkerAgrees(t *testing.T) {
+	failed := 0
+	for seed := range uint64(1500) {
+		events := sequence(nil, seed, 80)
+		if _, what := disagreement(t, events); what != "" {
+			report(t, fmt.Sprintf("seed %d", seed), events)
+			if failed++; failed == 3 {
+				t.Fatal("stopped after three disagreements")
+			}
+		}
+	}
+}

@@ -1,0 +1,278 @@
+package twin
+
+import (
+	"fmt"
+	"net/netip"
+	"sort"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/internal/clock"
+	"github.com/fastlb/fastlb/neigh"
+	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/ring"
+	"github.com/fastlb/fastlb/sched"
+	lvs "github.com/fastlb/fastlb/service"
+	"github.com/fastlb/fastlb/worker"
+)
+
+// fast is the real dataplane, one worker on memory, behind the same calls as a Twin.
+type fast struct {
+	cfg       Config
+	net       *neigh.Static
+	table     *lvs.Table
+	slots     *lvs.Slots
+	counters  *lvs.Counters
+	flows     *flow.Table
+	timeouts  flow.Timeouts
+	tunables  lvs.Tunables
+	shared    atomic.Pointer[worker.Snapshot]
+	w         *worker.Worker
+	ports     []*memPort
+	frames    *ring.Frames
+	total     int
+	passed    int
+	nextTrash int64
+}
+
+// memPort is a NIC queue in memory: frames put in by receive, frames sent kept in order across ports.
+type memPort struct {
+	f    *fast
+	nic  int
+	in   []ring.Desc
+	sent *[]Sent
+}
+
+func (p *memPort) Receive(d []ring.Desc) int {
+	n := copy(d, p.in)
+	p.in = p.in[n:]
+	return n
+}
+
+func (p *memPort) Transmit(d []ring.Desc) int {
+	for _, x := range d {
+		*p.sent = append(*p.sent, Sent{Interface: p.nic, Frame: append([]byte(nil), p.f.frames.Bytes(x)...)})
+		p.f.frames.Put(x.Addr)
+	}
+	return len(d)
+}
+
+func (p *memPort) Complete(*ring.Frames) int { return 0 }
+func (p *memPort) Refill(*ring.Frames) int   { return 0 }
+func (p *memPort) Kick()                     {}
+
+// Pass takes what is the kernel's.
+func (f *fast) Pass(_ int, _ []byte, frames int) bool { f.passed += frames; return true }
+
+// Ask is never answered: neighbours are as the configuration has them.
+func (f *fast) Ask(int, netip.Addr) {}
+
+func newFast(t testing.TB, cfg Config) *fast {
+	f := &fast{cfg: cfg, timeouts: flow.DefaultTimeouts(), tunables: lvs.DefaultTunables()}
+	sc := neigh.StaticConfig{Neighbors: cfg.Neighbors}
+	for _, i := range cfg.Interfaces {
+		s := neigh.StaticInterface{Name: i.Name, VLAN: i.VLAN, MAC: i.MAC, MTU: i.MTU, Addresses: i.Addrs}
+		if i.VLAN != 0 {
+			s.Parent = cfg.Interfaces[i.Parent].Name
+		}
+		sc.Interfaces = append(sc.Interfaces, s)
+	}
+	for _, r := range cfg.Routes {
+		sc.Routes = append(sc.Routes, neigh.StaticRoute{To: r.To, Via: r.Via})
+	}
+	var err error
+	if f.net, err = neigh.NewStatic(sc); err != nil {
+		t.Fatal(err)
+	}
+	f.slots = lvs.HeapSlots(128)
+	f.counters = lvs.NewCounters(1, 128)
+	f.table = lvs.NewTable(f.slots, func(name string) (lvs.Scheduler, error) { return sched.New(name, sched.Env{}) })
+	f.table.Count(f.counters)
+	if f.flows, err = flow.New(make([]byte, flow.Size(1024)), flow.Config{Capacity: 1024, Seed: [2]uint64{1, 2}, Workers: 1}); err != nil {
+		t.Fatal(err)
+	}
+	f.flows.TrackDeadlines()
+	f.frames = ring.NewFrames(make([]byte, 256*ring.FrameSize))
+	f.total = f.frames.Len()
+	var ports []worker.Port
+	sent := new([]Sent)
+	for i, n := range cfg.Interfaces {
+		if n.Parent == i {
+			p := &memPort{f: f, nic: i, sent: sent}
+			f.ports, ports = append(f.ports, p), append(ports, p)
+		}
+	}
+	f.publish()
+	if f.w, err = worker.New(worker.Config{Frames: f.frames, Ports: ports, Flows: f.flows, Slots: f.slots, Counters: f.counters, Snapshots: &f.shared, Pass: f, Ask: f}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// publish makes the worker's snapshot of the present state.
+func (f *fast) publish() {
+	net := f.net.Snapshot()
+	s := f.table.Snapshot()
+	linked := map[uint32]bool{}
+	for _, v := range s.Services {
+		for _, d := range v.Servers {
+			linked[d.Number] = true
+		}
+	}
+	s.Targets = make([]lvs.Target, f.slots.Capacity()+1)
+	for n := 1; n <= f.slots.Capacity(); n++ {
+		d := f.slots.Get(uint32(n))
+		if d == nil || d.Addr.IsZero() {
+			continue
+		}
+		r := net.Route(d.Addr)
+		family := uint8(6)
+		if d.Addr.Is4() {
+			family = 4
+		}
+		s.Targets[n] = lvs.Target{
+			Addr: d.Addr, Source: r.Source, Hop: uint32(r.Hop), Interface: int32(r.Interface), MTU: r.MTU, Service: d.Service, Port: d.Port,
+			Family: family, Method: d.LoadMethod(), Kind: lvs.TargetKind(r.Kind), Available: linked[d.Number],
+		}
+	}
+	portOf := make([]int16, len(net.Interfaces))
+	for i := range portOf {
+		portOf[i] = int16(net.Interfaces[i].Parent)
+	}
+	f.shared.Store(worker.NewSnapshot(s, net, f.timeouts, f.tunables, portOf, f.shared.Load()))
+}
+
+// advance runs timers until nothing is due.
+func (f *fast) advance(now int64) {
+	f.w.Round(clock.Time(now))
+	for range 10 {
+		if int64(f.flows.NextDeadline()) > now && int64(f.w.Wake()) > now {
+			break
+		}
+		f.w.Round(clock.Time(now))
+	}
+}
+
+// receive gives the worker one frame; what does not bear the interface's address never reaches it.
+func (f *fast) receive(now int64, nic int, frame []byte) Outcome {
+	f.advance(now)
+	before := f.reasons()
+	*f.ports[nic].sent = nil
+	addr, _ := f.frames.Get()
+	copy(f.frames.Mem[addr+ring.Headroom:], frame)
+	f.ports[nic].in = []ring.Desc{{Addr: addr + ring.Headroom, Len: uint32(len(frame))}}
+	f.w.Round(clock.Time(now))
+	o := Outcome{Sent: append([]Sent(nil), *f.ports[nic].sent...), Verdict: Hold}
+	if len(o.Sent) > 0 {
+		o.Verdict = Forward
+	}
+	for r, n := range f.reasons() {
+		if n == before[r] {
+			continue
+		}
+		o.Verdict, o.Reason = Drop, perf.Reason(r)
+		if perf.Reason(r) >= perf.PassNotIP {
+			o.Verdict = Pass
+		}
+	}
+	return o
+}
+
+func (f *fast) reasons() (l [perf.Reasons]uint64) {
+	s := f.w.Stats()
+	for i := range l {
+		l[i] = s.Reasons[i].Load()
+	}
+	return l
+}
+
+// command carries out the same lines as Twin.Command.
+func (f *fast) command(now int64, line string) error {
+	f.advance(now)
+	defer f.publish()
+	w := strings.Fields(line)
+	switch w[0] {
+	case "tunable":
+		return f.tunables.Set(w[1], w[2])
+	case "interface":
+		n, err := strconv.Atoi(w[3])
+		if err != nil {
+			return err
+		}
+		return f.net.SetMTU(w[1], uint32(n))
+	case "ipvsadm":
+	default:
+		return fmt.Errorf("command %q", line)
+	}
+	r, err := parseRule(w[1:])
+	if err != nil {
+		return err
+	}
+	if r.command == "--set" {
+		for i, p := range []*int64{&f.timeouts.TCP[flow.TCPEstablished], &f.timeouts.TCP[flow.TCPFinWait], &f.timeouts.UDP} {
+			if r.set[i] != 0 {
+				*p = int64(r.set[i]) * second
+			}
+		}
+		return nil
+	}
+	family, mask := uint8(6), uint32(128)
+	if r.service.Addr().Is4() {
+		family, mask = 4, 0xffffffff
+	}
+	id := lvs.ID{Family: family, Protocol: uint8(r.proto), Addr: r.service.Addr(), Port: r.service.Port()}
+	server := lvs.ServerID{Addr: r.server.Addr(), Port: r.server.Port()}
+	spec := lvs.ServerSpec{
+		ServerID: server, Weight: int32(r.weight), Upper: uint32(r.upper), Lower: uint32(r.lower),
+		Method: map[string]lvs.Method{"nat": lvs.NAT, "dr": lvs.DR, "tunnel": lvs.Tunnel}[r.method],
+	}
+	switch r.command {
+	case "-A":
+		return f.table.AddService(lvs.Spec{ID: id, Scheduler: r.scheduler, Netmask: mask})
+	case "-E":
+		return f.table.EditService(lvs.Spec{ID: id, Scheduler: r.scheduler, Netmask: mask})
+	case "-D":
+		return f.table.DeleteService(id)
+	case "-a":
+		return f.table.AddServer(id, spec)
+	case "-e":
+		return f.table.EditServer(id, spec)
+	case "-d":
+		return f.table.DeleteServer(id, server)
+	}
+	return fmt.Errorf("command %q", line)
+}
+
+func (f *fast) conns() (l []Conn) {
+	f.flows.Walk(func(_ flow.Ref, c *flow.Conn) bool {
+		p := map[uint8]string{protoTCP: "TCP", protoUDP: "UDP"}[c.Proto]
+		l = append(l, Conn{
+			p, flow.StateName(c.Proto, c.State(), false, false), netip.AddrPortFrom(c.Client.Netip(), c.CPort),
+			netip.AddrPortFrom(c.Virtual.Netip(), c.VPort), netip.AddrPortFrom(c.Dest.Netip(), c.DPort), c.Deadline,
+		})
+		return true
+	})
+	sort.Slice(l, func(i, j int) bool { return l[i].String() < l[j].String() })
+	return l
+}
+
+func (f *fast) counts() (l []Counts) {
+	for _, s := range f.table.Services() {
+		st, err := f.table.ServiceStats(s.ID)
+		if err != nil {
+			panic(err)
+		}
+		c := Counts{Protocol: map[uint8]string{protoTCP: "TCP", protoUDP: "UDP"}[s.Protocol], Service: netip.AddrPortFrom(s.Addr, s.Port), stats: stats(st)}
+		l = append(l, c)
+		for _, d := range s.Servers {
+			active, inactive, _ := d.Counts()
+			c.Server = netip.AddrPortFrom(d.Addr.Netip(), d.Port)
+			c.Weight, c.Active, c.Inactive, c.stats = int(d.LoadWeight()), int(active), int(inactive), stats(f.table.ServerStats(d))
+			l = append(l, c)
+		}
+	}
+	return l
+}
