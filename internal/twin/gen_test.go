@@ -460,13 +460,18 @@ func (g *gen) fragments() {
 		s.src, s.dst, s.proto, s.flags = c.client, c.virtual, c.proto, flagACK
 	}
 	g.fill(&s)
-	s.df, s.options = false, nil
 	s.size = pick(g.dice, 1200, 2000, 2960, 100, 3000, 4000)
+	s.options = nil
+	s.df = s.df && nic == 0 && s.size > 1500
+	if nic == 1 { // the kernel checks the TTL of replies before it reassembles them
+		s.ttl = max(s.ttl, 2)
+	}
 	g.fragID++
 	s.id = g.fragID
 	l4 := s.transport()
 	head := s.header(s.proto, nil)
 	p := &ip{raw: append(head, l4...), v6: s.src.Addr().Is6(), head: len(head)}
+	df := s.df && !p.v6
 	var sizes []int
 	piece := pick(g.dice, 512, 1480, 1448, 1232, 1000, 24, 8) // of data, a multiple of 8
 	if piece < 100 && s.size > 300 {
@@ -484,6 +489,12 @@ func (g *gen) fragments() {
 	pieces := cut(p, 0, sizes, uint32(g.fragID))
 	if len(pieces) < 2 {
 		return
+	}
+	if df {
+		for _, b := range pieces {
+			b[6] |= 0x40
+			headerSum(b)
+		}
 	}
 	switch g.n(5) {
 	case 0, 1: // in order

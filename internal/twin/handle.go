@@ -100,8 +100,8 @@ func (t *Twin) handle(p *ip) Outcome {
 	}
 	sport, dport, ok := p.ports()
 	flags := 0
-	if p.proto == protoTCP {
-		ok = ok && len(p.raw) >= p.head+20
+	if need := map[int]int{protoTCP: 20, protoUDP: 8}[p.proto]; len(p.raw) < p.head+need {
+		ok = false
 	}
 	if !ok {
 		if t.own(p.dst) {
@@ -138,7 +138,7 @@ func (t *Twin) reply(p *ip, c *conn, flags int) Outcome {
 	}
 	c.count(true, len(p.raw))
 	t.step(c, true, flags)
-	return t.send(q, to, to.mtu, nil)
+	return t.send(q, to, nil)
 }
 
 // forwardable makes the checks of ordinary forwarding: route, TTL, MTU. Errors go to the sender, about the packet as it came.

@@ -57,7 +57,7 @@ func (t *Twin) refuse(p *ip, reason perf.Reason, m message, mtu int, source neti
 		headerSum(h)
 		e.raw, e.head, e.proto = append(h, body...), 20, protoICMP
 	}
-	o.Sent = t.send(e, to, to.mtu, e).Sent
+	o.Sent = t.send(e, to, e).Sent
 	return o
 }
 
@@ -124,7 +124,7 @@ func (t *Twin) icmpOut(p *ip, c *conn) Outcome {
 		rewriteAbout(q, c.virtual, true)
 	}
 	c.count(true, len(p.raw))
-	return t.send(q, to, to.mtu, nil)
+	return t.send(q, to, nil)
 }
 
 // embedded decodes the quoted packet of an ICMP error: as far as the ports, or nil.

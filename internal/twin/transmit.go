@@ -50,10 +50,9 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 			rewrite(q, c.dst, false)
 		}
 	case "tunnel":
-		outer := t.wrap(q, to.source, c.dst.Addr())
-		return t.send(outer, to, to.mtu, outer)
+		return t.send(t.wrap(q, to.source, c.dst.Addr()), to, q)
 	}
-	return t.send(q, to, to.mtu, nil)
+	return t.send(q, to, nil)
 }
 
 // lowerTTL takes one hop off.
@@ -160,9 +159,46 @@ func (t *Twin) id() uint16 {
 	return t.nextID
 }
 
-// send puts a packet on the wire of its path, in fragments where it must be. made is the packet itself when the director
-// built its header.
-func (t *Twin) send(p *ip, to path, mtu int, made *ip) Outcome {
+// pieces divides a packet for a link. A packet that came in fragments leaves in fragments: of the same sizes if all of
+// them fit, else as large as the link and the largest one received allow. inner is the packet in a tunnel's; then the
+// first piece grows by the inner header, and what the kernel knows of the fragments is lost where the families differ
+// (recorded: testdata/fragments.jsonl).
+func (t *Twin) pieces(p *ip, mtu int, inner *ip) [][]byte {
+	came, largest := p.sizes, p.largest
+	limit, whole := mtu, len(p.raw) <= mtu
+	if inner != nil && inner.sizes != nil {
+		came, largest = append([]int(nil), inner.sizes...), inner.largest
+		came[0] += inner.head
+		if inner.v6 != p.v6 {
+			largest = 0
+		}
+	}
+	if came != nil && largest > 0 {
+		whole = false
+		limit = min(mtu, largest)
+		if inner != nil && p.v6 {
+			limit = min(mtu, max(1280, largest))
+		}
+	}
+	if whole {
+		return [][]byte{p.raw}
+	}
+	room := limit - p.head
+	if p.v6 {
+		room = limit - perFragment(p.raw) - 8
+	}
+	for i, n := range came {
+		if n > room || n%8 != 0 && i < len(came)-1 {
+			came = nil
+			break
+		}
+	}
+	return cut(p, limit, came, p.id)
+}
+
+// send puts a packet on the wire of its path. inner is what a tunnel's packet carries, or the packet itself when it is an
+// ICMP error that the director made; nil for packets that are forwarded.
+func (t *Twin) send(p *ip, to path, inner *ip) Outcome {
 	if !to.solved {
 		return Outcome{Verdict: Drop, Reason: perf.NoNeighbor}
 	}
@@ -180,16 +216,9 @@ func (t *Twin) send(p *ip, to path, mtu int, made *ip) Outcome {
 	} else {
 		head = append(head, 8, 0)
 	}
-	pieces := [][]byte{p.raw}
-	switch {
-	case made == nil && p.sizes != nil && p.largest <= mtu:
-		pieces = cut(p, mtu, p.sizes, p.id)
-	case len(p.raw) > mtu:
-		pieces = cut(p, mtu, nil, p.id)
-	}
 	o := Outcome{Verdict: Forward}
-	for _, b := range pieces {
-		o.Sent = append(o.Sent, Sent{Interface: nic, Frame: append(append([]byte(nil), head...), b...), Made: made != nil})
+	for _, b := range t.pieces(p, to.mtu, inner) {
+		o.Sent = append(o.Sent, Sent{Interface: nic, Frame: append(append([]byte(nil), head...), b...), Made: inner != nil})
 	}
 	return o
 }
