@@ -55,6 +55,9 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	default:
 		return false
 	}
+	if deadline < atomic.LoadInt64(&c.Deadline) {
+		return false // --set made the timeout shorter: the sweep has to know
+	}
 	w.flows.Touch(c, deadline)
 	w.countPacket(c)
 	w.counters.Line(w.id, c.Server).In(p.Len)
@@ -98,6 +101,9 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		deadline += w.snap.Timeouts.UDP
 	default:
 		return false
+	}
+	if deadline < atomic.LoadInt64(&c.Deadline) {
+		return false // --set made the timeout shorter: the sweep has to know
 	}
 	w.flows.Touch(c, deadline)
 	if targets[c.Server].available {

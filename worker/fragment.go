@@ -31,22 +31,23 @@ type fragKey struct {
 // datagram is one datagram in reassembly, or reassembled and on its way. buf holds headroom, the first fragment's headers,
 // and the payload at payloadAt.
 type datagram struct {
-	key          fragKey
-	buf          []byte
-	used         bool
-	deadline     int64
-	port, iface  int
-	headers      int // bytes of IP header (and unfragmentable part) of the first fragment; 0: not seen yet
-	nextAt       int // IPv6: offset in the headers of the next-header field to fill in
-	next         uint8
-	total        int // payload length; -1 until the last fragment came
-	have         int // payload bytes that came
-	frames       int // fragments taken
-	maxPacket    int // length of the longest fragment as an IP packet
-	dfMax        int // IPv4: the longest fragment that had DF set
-	encapsulated bool
-	covered      [units / 64]uint64 // units that came
-	starts       [units / 64]uint64 // units at which a fragment began
+	key         fragKey
+	buf         []byte
+	used        bool
+	deadline    int64
+	port, iface int
+	headers     int // bytes of IP header (and unfragmentable part) of the first fragment; 0: not seen yet
+	nextAt      int // IPv6: offset in the headers of the next-header field to fill in
+	next        uint8
+	total       int                // payload length; -1 until the last fragment came
+	have        int                // payload bytes that came
+	frames      int                // fragments taken
+	maxPacket   int                // length of the longest fragment as an IP packet
+	dfMax       int                // IPv4: the longest fragment that had DF set
+	inside      int                // once encapsulated: bytes of headers between the outer IP header and the payload; else 0
+	otherOuter  bool               // once encapsulated: the outer header is of the other family
+	covered     [units / 64]uint64 // units that came
+	starts      [units / 64]uint64 // units at which a fragment began
 }
 
 // payloadAt leaves room for the link header, a tunnel's headers and the IP headers before the payload.

@@ -74,8 +74,14 @@ func (w *Worker) emit(k *pkt, e *egress) {
 	}
 	n := k.end - k.l3
 	limit := int(e.mtu)
-	if k.refragment() > 0 && k.refragment() < limit {
-		limit = k.refragment()
+	if r := k.refragment(); r > 0 {
+		if k.v6() && k.whole.inside > 0 {
+			r = max(r, 1280) // no IPv6 link is narrower
+		}
+		limit = min(limit, r)
+		w.fragment(k, e, limit)
+		w.release(k)
+		return
 	}
 	if n <= limit && k.frame != noFrame {
 		start := e.put(k.buf, k.l3, k.v6())
@@ -108,8 +114,8 @@ func (w *Worker) emitCopy(ip []byte, e *egress) bool {
 	return true
 }
 
-// fragment sends the IP packet of k in pieces of at most limit bytes. A packet that was reassembled and not encapsulated
-// since keeps the cuts it came with (the kernel's ip_do_fragment does: recorded in frag/nat).
+// fragment sends the IP packet of k in pieces of at most limit bytes. A packet that was reassembled keeps the cuts it came
+// with if all of them fit (the kernel's ip_do_fragment does: recorded in frag/nat).
 func (w *Worker) fragment(k *pkt, e *egress, limit int) {
 	ip := k.buf[k.l3:k.end]
 	if ip[0]>>4 == 4 {
@@ -121,19 +127,16 @@ func (w *Worker) fragment(k *pkt, e *egress, limit int) {
 
 func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 	hl := int(ip[0]&15) * 4
-	cut := (limit - hl) &^ 7
-	if cut < 8 {
+	if limit-hl < 8 {
 		w.stats.Drop(perf.TooBig, 1)
 		return
 	}
 	flags := binary.BigEndian.Uint16(ip[6:])
 	var hdr [60]byte
 	copy(hdr[:hl], ip[:hl])
+	keep := k.keepsCuts(limit - hl)
 	for off := hl; off < len(ip); {
-		n := min(cut, len(ip)-off)
-		if g := k.nextCut(off - hl); g > 0 && g <= limit-hl {
-			n = min(g, len(ip)-off)
-		}
+		n := cutLen(keep, k, off-hl, len(ip)-off, limit-hl)
 		f, ok := w.frames.Get()
 		if !ok {
 			w.stats.Drop(perf.NoFrame, 1)
@@ -163,6 +166,17 @@ func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 	}
 }
 
+// cutLen is the payload length of the fragment that begins at off, of which left bytes are still to go and room fit.
+func cutLen(keep bool, k *pkt, off, left, room int) int {
+	switch {
+	case keep:
+		return min(k.nextCut(off), left)
+	case left <= room:
+		return left
+	}
+	return room &^ 7
+}
+
 // stripOptions blanks what is not to be copied into later fragments (RFC 791: options without the copied bit).
 func stripOptions(o []byte) {
 	for i := 0; i < len(o); {
@@ -188,8 +202,7 @@ func stripOptions(o []byte) {
 
 func (w *Worker) fragment6(k *pkt, ip []byte, e *egress, limit int) {
 	hl := k.unfragmentable(ip)
-	cut := (limit - hl - 8) &^ 7
-	if cut < 8 {
+	if limit-hl-8 < 8 {
 		w.stats.Drop(perf.TooBig, 1)
 		return
 	}
@@ -197,11 +210,9 @@ func (w *Worker) fragment6(k *pkt, ip []byte, e *egress, limit int) {
 	if id == 0 {
 		id = uint32(w.nextID())<<16 | uint32(w.nextID())
 	}
+	keep := k.keepsCuts(limit - hl - 8)
 	for off := hl; off < len(ip); {
-		n := min(cut, len(ip)-off)
-		if g := k.nextCut(off - hl); g > 0 && g <= limit-hl-8 {
-			n = min(g, len(ip)-off)
-		}
+		n := cutLen(keep, k, off-hl, len(ip)-off, limit-hl-8)
 		f, ok := w.frames.Get()
 		if !ok {
 			w.stats.Drop(perf.NoFrame, 1)

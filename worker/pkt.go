@@ -77,24 +77,48 @@ func (w *Worker) toKernel(k *pkt, r perf.Reason) {
 	w.release(k)
 }
 
-// refragment is the largest piece that a reassembled packet came in, 0 for others.
+// refragment is the largest piece that a reassembled packet came in, 0 for others. In a tunnel of the other family the
+// kernel has forgotten it (recorded: internal/twin/testdata/fragments.jsonl).
 func (k *pkt) refragment() int {
-	if k.whole == nil {
+	if k.whole == nil || k.whole.otherOuter {
 		return 0
 	}
 	return k.whole.maxPacket
 }
 
-// nextCut is the length of the piece that began at offset off of the original datagram's payload, 0 if unknown.
-func (k *pkt) nextCut(off int) int {
-	if k.whole == nil || k.whole.encapsulated {
-		return 0
+// keepsCuts tells whether a reassembled packet can leave in the pieces it came in, the first one longer by what a tunnel put
+// before it, when room bytes of payload fit into one. The kernel keeps all of them or none.
+func (k *pkt) keepsCuts(room int) bool {
+	if k.whole == nil {
+		return false
 	}
-	return k.whole.cutAt(off)
+	for off := 0; off < k.whole.total; {
+		g := k.whole.cutAt(off)
+		n := g
+		if off == 0 {
+			n += k.whole.inside
+		}
+		off += g
+		if g == 0 || n > room || n&7 != 0 && off < k.whole.total {
+			return false
+		}
+	}
+	return true
 }
 
-// unfragmentable is the length of an IPv6 packet's part that goes into every fragment.
+// nextCut is the length of the piece that begins at offset off of the packet's payload, for a packet that keepsCuts.
+func (k *pkt) nextCut(off int) int {
+	if off == 0 {
+		return k.whole.cutAt(0) + k.whole.inside
+	}
+	return k.whole.cutAt(off - k.whole.inside)
+}
+
+// unfragmentable is the length of a packet's part that goes into every fragment: IPv4 the header.
 func (k *pkt) unfragmentable(ip []byte) int {
+	if ip[0]>>4 == 4 {
+		return int(ip[0]&15) * 4
+	}
 	proto, off := ip[6], 40
 	n := off
 	for off+8 <= len(ip) {

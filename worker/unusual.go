@@ -163,9 +163,11 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 			modes.AddressIn(ip, c.Dest)
 		}
 	case service.Tunnel:
+		payload := k.l3 + k.unfragmentable(ip)
 		k.l3 = w.encapsulate(k.buf, k.l3, k.end, t, r.Source, &k.key)
 		if k.whole != nil {
-			k.whole.encapsulated = true
+			k.whole.inside = payload - k.l3 - k.unfragmentable(k.ip())
+			k.whole.otherOuter = ip[0]>>4 != k.buf[k.l3]>>4
 		}
 	default:
 		modes.DR(ip)

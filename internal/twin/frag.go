@@ -22,7 +22,7 @@ func (p *ip) data() []byte { return p.raw[p.head:] }
 
 // hold takes a fragment in; it returns the whole datagram when this was the missing one, else a verdict.
 func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
-	if len(p.data()) == 0 {
+	if n := len(p.data()); n == 0 || p.more && n%8 != 0 || p.offset+n > 65535 {
 		return nil, Drop, perf.BadIPHeader
 	}
 	var d *datagram
@@ -39,13 +39,7 @@ func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
 		t.held = append(t.held, d)
 	}
 	from, to := p.offset, p.offset+len(p.data())
-	broken := p.more && (to-from)%8 != 0 || to > 65535
-	if !p.more {
-		broken = broken || d.end >= 0 && d.end != to
-	}
-	if d.end >= 0 && to > d.end {
-		broken = true
-	}
+	broken := d.end >= 0 && (to > d.end || !p.more && d.end != to)
 	for _, q := range d.parts {
 		qf, qt := q.offset, q.offset+len(q.data())
 		switch {
@@ -165,6 +159,9 @@ func cut(p *ip, mtu int, sizes []int, id uint32) (l [][]byte) {
 			}
 			f = append(f, data[at:at+n]...)
 			word := uint16(at / 8)
+			if p.sizes != nil && p.df {
+				word |= 0x4000
+			}
 			if more {
 				word |= 0x2000
 			}
