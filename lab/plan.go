@@ -23,6 +23,8 @@ const (
 	AltPort  uint16 = 8080 // HTTP: NAT may change the port
 	BulkPort uint16 = 9000 // HTTP: /echo returns what it was sent, /name the server's name
 	EchoPort uint16 = 5300 // UDP: sends back what it receives, after the server's name and a space
+	// Second is added to BulkPort and EchoPort: the servers answer there too, for a second service of the same VIP.
+	Second uint16 = 1
 )
 
 // natTable is the number of the routing table by which a server answers NAT traffic through the director.

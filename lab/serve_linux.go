@@ -14,7 +14,7 @@ func Serve(ctx context.Context, name string, ports []uint16) error {
 	defer cancel()
 	parts := []func() error{
 		func() error { return Decapsulate(ctx) },
-		func() error { return ServeEcho(ctx, name, EchoPort) },
+		func() error { return ServeEcho(ctx, name, []uint16{EchoPort, EchoPort + Second}) },
 		func() error { return ServeWeb(ctx, name, ports) },
 	}
 	results := make(chan error, len(parts))

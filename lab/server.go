@@ -52,15 +52,15 @@ func ServeWeb(ctx context.Context, name string, ports []uint16) error {
 	}
 }
 
-// ServeEcho sends every UDP datagram back behind the server's name and a space, from the address that it came to, until
-// ctx ends.
-func ServeEcho(ctx context.Context, name string, port uint16) error {
+// ServeEcho sends every UDP datagram back behind the server's name and a space, from the address and port that it came
+// to, until ctx ends.
+func ServeEcho(ctx context.Context, name string, ports []uint16) error {
 	// A socket an address: one on the wildcard would answer from an address of the kernel's choice, not from the VIP.
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, len(addrs))
+	failed := make(chan error, len(addrs)*len(ports))
 	var conns []*net.UDPConn
 	defer func() {
 		for _, c := range conns {
@@ -72,12 +72,14 @@ func ServeEcho(ctx context.Context, name string, port uint16) error {
 		if err != nil || prefix.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(prefix.Addr(), port)))
-		if err != nil {
-			return err
+		for _, port := range ports {
+			conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(prefix.Addr(), port)))
+			if err != nil {
+				return err
+			}
+			conns = append(conns, conn)
+			go func() { failed <- echo(conn, name) }()
 		}
-		conns = append(conns, conn)
-		go func() { failed <- echo(conn, name) }()
 	}
 	select {
 	case <-ctx.Done():

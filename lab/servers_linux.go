@@ -21,7 +21,7 @@ const startPatience = 15 * time.Second
 // answers under its name.
 func (s *Site) StartServers(nginx string) error {
 	for _, n := range s.Plan.Servers {
-		ports := []uint16{BulkPort}
+		ports := []uint16{BulkPort, BulkPort + Second}
 		if nginx == "" {
 			ports = append(ports, WebPort, AltPort)
 		}
