@@ -302,6 +302,19 @@ func TestCountersMatchC(t *testing.T) {
 	}
 }
 
+// The verifier gives up at a million instructions, and kernels differ in how many they look at: keep far away.
+func TestVerifierBudget(t *testing.T) {
+	info, err := load(t).objects.FastlbSteer.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, known := info.VerifiedInstructions() // since Linux 5.16
+	if known && n > 300_000 {
+		t.Errorf("the verifier looked at %d instructions", n)
+	}
+	t.Logf("%d instructions verified", n)
+}
+
 // Every exit but those that Program.Run cannot produce has a packet in the table.
 func TestEveryExitHasAPacket(t *testing.T) {
 	seen := map[Exit]bool{DropNoSocket: true} // TestSteerWithoutSocket
