@@ -77,6 +77,9 @@ func (c *Control) entry(conn *flow.Conn, now clock.Time) ConnEntry {
 		Virtual:  addrPort(conn.Virtual, conn.VPort, six),
 		Server:   addrPort(conn.Dest, conn.DPort, six != (flags&flow.FlagTunnelOther != 0)),
 	}
+	if template {
+		e.Client = addrPort(conn.Client, 0, six) // an invalid one has another port, so that nobody finds it
+	}
 	if template && conn.Proto == 0 {
 		m := conn.Mark
 		e.Virtual = netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}), conn.VPort)
