@@ -1,21 +1,20 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/fastlb/fastlb/service"
 )
 
-// Config is one configuration, complete: what the file does not say has its default. The key of each field is its
-// name in snake case unless said otherwise; docs/configuration.md describes them to users.
+// Config is one configuration, complete: what the file does not say has its default. docs/configuration.md describes
+// the keys to users.
 type Config struct {
 	Interfaces []Interface
 	Workers    Workers
 	Flows      Flows
 	Timeouts   service.Timeouts // seconds
 	Tunables   []Tunable        // in the file's order
-	Services   []Service        // those of rules: first, then services:
+	Services   []Service        // those of rules: first, then those of services:
 	Marks      []service.Mark
 	Neighbors  []Neighbor
 	Routes     []Route // replay only
@@ -23,8 +22,8 @@ type Config struct {
 	Metrics    Metrics
 	API        API
 
-	// Warnings are the mistakes that leave the file valid.
-	Warnings []Fault
+	// Warnings are the mistakes that leave a file valid.
+	Warnings Faults
 }
 
 // Interface is one that the director forwards on.
@@ -36,7 +35,7 @@ type Interface struct {
 	VLAN      uint16         // 1–4094; 0: not a VLAN interface
 	MAC       [6]byte        // replay only; zero: not given
 	Addresses []netip.Prefix // replay only
-	MTU       int            // replay only; bytes, 0: 1500
+	MTU       int            // replay only; bytes
 }
 
 // Workers is how the dataplane runs.
@@ -44,7 +43,7 @@ type Workers struct {
 	CPUs      []int  // empty: auto, one worker per queue on the NIC's node
 	Batch     int    // packets a round, 1–256
 	Poll      string // busy, adaptive or interrupt
-	Frames    int    // UMEM frames a worker and interface, a power of two
+	Frames    int    // UMEM frames a worker and interface
 	Hugepages string // auto, off or required
 }
 
@@ -61,6 +60,9 @@ type Tunable struct{ Name, Value string }
 type Service struct {
 	service.Spec
 	Servers []service.ServerSpec
+
+	key        string   // where it stands in the file: "services[0]", "rules[3]" (line 3)
+	serverKeys []string // the same of its servers
 }
 
 // Neighbor is a static one.
@@ -87,6 +89,9 @@ type Metrics struct{ Listen string } // host:port; "": nowhere
 // API is where the director answers.
 type API struct{ Socket, Group string }
 
+// DefaultMTU is an interface's where nothing says otherwise, in bytes.
+const DefaultMTU = 1500
+
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
@@ -99,27 +104,7 @@ func Default() *Config {
 	}
 }
 
-// Place is a position in a file; lines and columns count from 1, 0 is unknown.
-type Place struct {
-	File         string
-	Line, Column int
+// NewInterface is an interface with everything but its name at the default.
+func NewInterface(name string) Interface {
+	return Interface{Name: name, Attach: "auto", MTU: DefaultMTU}
 }
-
-func (p Place) String() string {
-	switch {
-	case p.Line == 0:
-		return p.File
-	case p.Column == 0:
-		return fmt.Sprintf("%s:%d", p.File, p.Line)
-	}
-	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
-}
-
-// Fault is one thing wrong, or doubtful, in a configuration.
-type Fault struct {
-	Place
-	Key  string // "services[0].servers[1].weight"
-	What string // what is wrong and what to do
-}
-
-func (f Fault) Error() string { return fmt.Sprintf("%s: %s: %s", f.Place, f.Key, f.What) }

@@ -342,3 +342,14 @@ func serviceOption(p uint8) string {
 	}
 	return "-t"
 }
+
+// Rules are the lines of -S -n for one service and its servers, in the order given.
+func Rules(s service.Spec, servers []service.ServerSpec) []string {
+	e := control.ServiceEntry{Spec: s}
+	for _, v := range servers {
+		e.Servers = append(e.Servers, control.ServerEntry{Spec: v})
+	}
+	var b strings.Builder
+	format{view: rules, numeric: true, unsorted: true}.service(&b, &Names{}, &e)
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}

@@ -29,6 +29,9 @@ func (p *program) hint(a action, errno syscall.Errno, c *Command) string {
 	return ""
 }
 
+// Schedulers lists the schedulers by LVS's names, in the order of ipvsadm's help.
+func Schedulers() []string { return slices.Clone(schedulers) }
+
 // noService names the service that does not exist, and the nearest that does.
 func (p *program) noService(id *service.ID) string {
 	entries, err := p.engine.Services()

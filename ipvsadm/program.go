@@ -98,7 +98,7 @@ func (p *program) restore(in io.Reader) error {
 	lines := bufio.NewReader(in)
 	for {
 		text, err := lines.ReadString('\n')
-		if words := ruleWords(text); len(words) > 0 {
+		if words := RuleWords(text); len(words) > 0 {
 			s, ends := p.line(words, true)
 			if status = s; ends {
 				return &Fault{Status: status, Ends: true}
@@ -117,8 +117,8 @@ func (p *program) restore(in io.Reader) error {
 	return nil
 }
 
-// ruleWords splits a rule; the program's name may stand anywhere in it.
-func ruleWords(line string) []string {
+// RuleWords splits a line of rules as -R does; the program's name may stand anywhere in it.
+func RuleWords(line string) []string {
 	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' })
 	kept := words[:0]
 	for _, w := range words {

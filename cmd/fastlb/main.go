@@ -22,6 +22,7 @@ var commands = []func(*env) *cobra.Command{
 	newIpvsadmSave,
 	newIpvsadmRestore,
 	newBench,
+	newCheck,
 	newLab,
 	newVersion,
 }
