@@ -66,6 +66,7 @@ func (w *Worker) adopt(s *Snapshot) {
 func (w *Worker) receive(port int, d []ring.Desc) {
 	n := 0
 	var bytes uint64
+	ring.Prefetch(w.mem, d)
 	w.lap(StageReceive)
 	for i := range d {
 		frame := w.mem[d[i].Addr:][:d[i].Len]
