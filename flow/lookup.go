@@ -71,15 +71,20 @@ func (t *Table) Match(p []Probe) {
 	if len(p) == 0 {
 		return
 	}
+	out := Dir(0)
 	for i := range p {
 		q := &p[i]
 		b := &t.index[t.home(q.Hash)]
 		w := b.first(tagOf(q.Hash))
 		q.Ref = Ref(w)
 		q.Dir = Dir(w >> 54 & 1)
+		out |= q.Dir
 		q.addr = t.recsAt + uintptr(q.Ref)*recordSize
 	}
 	prefetchProbes(&p[0], len(p), 0)
+	if out != 0 {
+		prefetchProbes(&p[0], len(p), 64) // replies are told by the server's address, in the second line
+	}
 }
 
 // first is the first word of the bucket that matches, 0 if none does.
