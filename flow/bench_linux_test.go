@@ -186,3 +186,78 @@ func fill(p []Probe, keys []Key, at *int) {
 	}
 	*at = (*at + len(p)) % len(keys)
 }
+
+// BenchmarkNew is a new connection from the look-up that fails to its expiry, in rounds of 64, at half load: look-up,
+// Alloc, fill in, Insert, and the sweep's share with Remove.
+func BenchmarkNew(b *testing.B) {
+	for _, n := range benchSizes(b) {
+		for name, method := range map[string]uint32{"dr": 3, "nat": methodNAT} {
+			b.Run(fmt.Sprintf("conns=%d/%s", n, name), func(b *testing.B) { benchNew(b, n, method) })
+		}
+	}
+}
+
+func benchNew(b *testing.B, capacity, method uint32) {
+	const (
+		round   = 64
+		apart   = 10_000 // ns between two connections
+		stretch = 64     // rounds
+	)
+	m, err := Map(MapOptions{Regions: []RegionSpec{{"flows", Size(capacity)}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	tab, err := New(m.Region("flows"), Config{Capacity: capacity, Seed: testSeed, Workers: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var now int64
+	expire := func(r Ref) int64 {
+		tab.Remove(0, r)
+		return 0
+	}
+	lifetime := int64(capacity) / 2 * apart
+	budget := max(int(int64(capacity)*round*apart/1e9), 64)
+	p := make([]Probe, round)
+	serial := uint32(0)
+	oneRound := func() {
+		now += round * apart
+		tab.BeginRound(0)
+		for i := range p {
+			serial++
+			p[i].Key = tcpKey(serial * 0x9e3779b1) // all 2^32, scattered
+		}
+		tab.LookupBatch(p)
+		for i := range p {
+			r := tab.Alloc(0)
+			if r == 0 {
+				b.Fatalf("full with %d of %d", tab.Len(), capacity)
+			}
+			c, k := tab.Conn(r), &p[i].Key
+			c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
+			c.Dest, c.DPort = v4(10, 255, 0, 1), 8080
+			c.Flags = method
+			c.Deadline = now + lifetime
+			if _, won := tab.InsertHashed(0, r, p[i].Hash); !won {
+				b.Fatal("not inserted")
+			}
+		}
+		tab.Sweep(0, now, budget, expire)
+	}
+	for range int64(capacity) / round * 3 / 4 {
+		oneRound()
+	}
+	var q quartile
+	for n := 0; n < b.N; n += round * stretch {
+		start := time.Now()
+		for range stretch {
+			oneRound()
+		}
+		q = append(q, float64(time.Since(start))/(round*stretch))
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(q.value(), "ns/connection")
+	b.ReportMetric(1e3/q.value(), "Mconn/s")
+	b.Logf("%d of %d connections live", tab.Len(), capacity)
+}

@@ -38,11 +38,21 @@ func (t *Table) LookupBatch(p []Probe) {
 	if len(p) == 0 {
 		return
 	}
-	t.HashAll(p)
-	t.PrefetchBuckets(p)
-	t.Match(p)
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), group)
+		t.HashAll(rest[:n])
+		prefetchProbes(&rest[0], n, 0)
+		rest = rest[n:]
+	}
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), group)
+		t.Match(rest[:n])
+		rest = rest[n:]
+	}
 	t.Resolve(p)
 }
+
+const group = 16
 
 // HashAll is the first stage: every probe's hash and bucket.
 //
@@ -71,6 +81,15 @@ func (t *Table) Match(p []Probe) {
 	if len(p) == 0 {
 		return
 	}
+	if hasVector {
+		matchVector(p, t.recsAt)
+		return
+	}
+	t.matchWords(p)
+}
+
+// matchWords is Match word by word: for processors without the vector routine, and its twin in the tests.
+func (t *Table) matchWords(p []Probe) {
 	out := Dir(0)
 	for i := range p {
 		q := &p[i]
