@@ -200,9 +200,9 @@ func BenchmarkNew(b *testing.B) {
 func benchNew(b *testing.B, capacity, method uint32) {
 	const (
 		round   = 64
-		apart   = 10_000 // ns between two connections
-		stretch = 64     // rounds
+		stretch = 64 // rounds
 	)
+	apart := int64(10e9) / int64(capacity) // ns between two connections: half the table is 5 s
 	m, err := Map(MapOptions{Regions: []RegionSpec{{"flows", Size(capacity)}}})
 	if err != nil {
 		b.Fatal(err)

@@ -47,8 +47,8 @@ type header struct {
 //	|         | of 8 words        | deadline a record   |                    |
 //	+---------+-------------------+---------------------+--------------------+
 //
-// Each part begins on a page. With seven buckets for sixteen records (3.5 words, 28 bytes a record) a connection costs
-// 28 + 4 + 128 = 160 bytes; a full table of NAT connections, two words each, fills 57 % of the index.
+// Each part begins on a page. With 437 buckets for a thousand records (3.5 words, 28 bytes a record) a connection costs
+// 28 + 4 + 128 = 160 bytes, header included; a full table of NAT connections, two words each, fills 57 % of the index.
 type layout struct {
 	capacity      uint32
 	buckets       uint32
@@ -58,7 +58,7 @@ type layout struct {
 
 func layoutFor(capacity uint32) layout {
 	l := layout{capacity: capacity}
-	b := (uint64(capacity)*7/16 + 1) &^ 1 // an even number: buckets come in pairs
+	b := uint64(capacity) * 437 / 1000 &^ 1 // an even number: buckets come in pairs
 	l.buckets = uint32(max(b, 4))
 	l.index = pageSize
 	l.sweep = page(l.index + int64(l.buckets)*64)

@@ -1,8 +1,10 @@
 package flow
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/fastlb/fastlb/packet"
 )
@@ -134,8 +136,132 @@ func TestReuse(t *testing.T) {
 
 func TestBytesPerConnection(t *testing.T) {
 	for _, n := range []uint32{1_000_000, 10_000_000, 50_000_000} {
-		if b := float64(Size(n)-3*pageSize) / float64(n); b > 160 {
+		if b := float64(Size(n)) / float64(n); b > 160 {
 			t.Errorf("%d connections take %.3f bytes each, want at most 160", n, b)
 		}
+	}
+}
+
+// The assembly finds what the plain loop finds, in buckets of every filling.
+func TestMatchTwin(t *testing.T) {
+	if !hasVector {
+		t.Log("no vector routine here: Match is its own twin")
+	}
+	tab := newTable(t, 3000, 1)
+	rng := rand.New(rand.NewPCG(3, 1))
+	for n := range uint32(3000) {
+		addConn(tab, 0, n, rng.Uint32N(2)*3, 1e9)
+	}
+	var a, b [200]Probe
+	for range 200 {
+		n := rng.IntN(len(a) + 1)
+		for i := range n {
+			a[i].Key = tcpKey(rng.Uint32N(6000))
+			if rng.IntN(3) == 0 {
+				a[i].Key = outKey(rng.Uint32N(6000))
+			}
+		}
+		tab.HashAll(a[:n])
+		b = a
+		tab.Match(a[:n])
+		tab.matchWords(b[:n])
+		for i := range n {
+			if a[i].Ref != b[i].Ref || a[i].Dir != b[i].Dir {
+				t.Fatalf("probe %d of %d: the vector routine found %d as %d, the plain loop %d as %d", i, n,
+					a[i].Ref, a[i].Dir, b[i].Ref, b[i].Dir)
+			}
+		}
+	}
+}
+
+func TestHotPathAllocatesNothing(t *testing.T) {
+	tab := newTable(t, 10000, 1)
+	var p [64]Probe
+	n := uint32(0)
+	now := int64(1)
+	expire := func(r Ref) int64 { tab.Remove(0, r); return 0 }
+	if got := testing.AllocsPerRun(200, func() {
+		tab.BeginRound(0)
+		for i := range p {
+			n++
+			p[i].Key = tcpKey(n)
+		}
+		tab.LookupBatch(p[:])
+		for i := range p {
+			if p[i].Ref == 0 {
+				addConn(tab, 0, n-63+uint32(i), n%2*3, now+1e8)
+			}
+		}
+		tab.LookupBatch(p[:])
+		tab.Touch(tab.Conn(p[0].Ref), now+2e8)
+		tab.Sweep(0, now, 1000, expire)
+		tab.Walk(func(r Ref, c *Conn) bool { return r < 100 })
+		now += 1e8
+	}); got != 0 {
+		t.Errorf("%v allocations a round", got)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	mem := AlignedBytes(Size(100))
+	if _, err := Open(mem, 1); !errors.Is(err, ErrNoTable) {
+		t.Errorf("empty memory: %v", err)
+	}
+	if _, err := Open(mem[:100], 1); !errors.Is(err, ErrNoTable) {
+		t.Errorf("little memory: %v", err)
+	}
+	if _, err := New(mem, Config{Capacity: 100, Workers: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(mem[:len(mem)-pageSize], 1); !errors.Is(err, ErrBadHeader) {
+		t.Errorf("cut off: %v", err)
+	}
+	if _, err := Open(mem, 1); err != nil {
+		t.Errorf("whole: %v", err)
+	}
+	mem[16]++ // the capacity
+	if _, err := Open(mem, 1); !errors.Is(err, ErrBadHeader) {
+		t.Errorf("damaged: %v", err)
+	}
+	if _, err := New(mem, Config{Capacity: 0, Workers: 1}); err == nil {
+		t.Error("a table for nothing")
+	}
+	if _, err := New(mem, Config{Capacity: 200, Workers: 1}); err == nil {
+		t.Error("a table larger than its memory")
+	}
+	if _, err := New(mem, Config{Capacity: 100}); err == nil {
+		t.Error("a table without workers")
+	}
+}
+
+// What workers write to each other's disturbance lies on lines of its own.
+func TestLayoutOfSharedWords(t *testing.T) {
+	if s := unsafe.Sizeof(Probe{}); s != 64 {
+		t.Errorf("Probe has %d bytes, the assembly steps 64", s)
+	}
+	if h, r, d, a := unsafe.Offsetof(Probe{}.Hash), unsafe.Offsetof(Probe{}.Ref), unsafe.Offsetof(Probe{}.Dir), unsafe.Offsetof(Probe{}.addr); h != 40 || r != 48 || d != 52 || a != 56 {
+		t.Errorf("Probe's fields are at %d, %d, %d, %d", h, r, d, a)
+	}
+	if s := unsafe.Offsetof(header{}.Checksum); s > pageSize {
+		t.Errorf("the header is larger than its page")
+	}
+	var w workerState
+	apart := func(name string, a, b uintptr) {
+		if b-a < 64 {
+			t.Errorf("%s: %d bytes apart", name, b-a)
+		}
+	}
+	apart("a worker's epoch and the one before's state", 0, unsafe.Offsetof(w.seen))
+	apart("a worker's epoch and its counts", unsafe.Offsetof(w.seen), unsafe.Offsetof(w.added))
+	apart("a worker's state and the next one's", unsafe.Offsetof(w.hand), unsafe.Sizeof(w))
+	var p pool
+	apart("pool's stacks", unsafe.Offsetof(p.full), unsafe.Offsetof(p.spare))
+	apart("pool's fresh", unsafe.Offsetof(p.spare), unsafe.Offsetof(p.fresh))
+	apart("pool's constants", unsafe.Offsetof(p.fresh), unsafe.Offsetof(p.nodes))
+	var tab Table
+	apart("epoch", unsafe.Offsetof(tab.epoch), unsafe.Offsetof(tab.orphan))
+	apart("orphans", unsafe.Offsetof(tab.orphan), unsafe.Offsetof(tab.local))
+	if o := unsafe.Offsetof(Conn{}.CPort); o != 32 {
+		t.Errorf("the ports word is at %d", o)
 	}
 }
