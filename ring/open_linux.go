@@ -131,7 +131,7 @@ func (s *Socket) bind() error {
 		}
 	}
 	if err := unix.Bind(s.fd, sa); err != nil {
-		return explain("bind for "+cfg.Bind.String(), err)
+		return explainBind(cfg.Bind, err)
 	}
 	options, err := unix.GetsockoptInt(s.fd, unix.SOL_XDP, unix.XDP_OPTIONS)
 	if err != nil {
@@ -190,12 +190,23 @@ func explain(what string, err error) error {
 		hint = ErrNoInterface
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.ENOPROTOOPT):
 		hint = ErrNotSupported
-	case errors.Is(err, unix.EINVAL) && what == "bind for copy":
-		hint = ErrNoQueue
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return fmt.Errorf("%s: %w (%w)", what, hint, err)
+}
+
+// explainBind is explain for bind, whose EINVAL and ENOENT say different things: drivers that cannot do zero-copy as they
+// are set up answer so (virtio-net without IOMMU, without mergeable buffers), and so does a queue that is not there.
+func explainBind(b Bind, err error) error {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		hint := ErrNoQueue
+		if b == BindZeroCopy {
+			hint = ErrNotSupported
+		}
+		return fmt.Errorf("bind for %v: %w (%w)", b, hint, err)
+	}
+	return explain("bind for "+b.String(), err)
 }
 
 // Close ends the socket and unmaps its rings; the kernel gives its queue back. Frames that the socket held are free
