@@ -9,7 +9,7 @@ import (
 )
 
 // FromConfig makes an engine's options of a configuration, and the changes that set up what it describes.
-func FromConfig(c *config.Config) (Options, []control.Op, error) {
+func FromConfig(c *config.Config) (Options, []control.Op) {
 	o := Options{Capacity: c.Flows.Capacity, Network: neigh.StaticConfig{Neighbors: map[netip.Addr][6]byte{}}}
 	for _, f := range c.Interfaces {
 		o.Network.Interfaces = append(o.Network.Interfaces, neigh.StaticInterface{
@@ -22,5 +22,5 @@ func FromConfig(c *config.Config) (Options, []control.Op, error) {
 	for _, r := range c.Routes {
 		o.Network.Routes = append(o.Network.Routes, neigh.StaticRoute{To: r.To, Via: r.Via})
 	}
-	return o, nil, nil
+	return o, c.Ops()
 }

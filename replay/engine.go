@@ -15,6 +15,9 @@ import (
 	"github.com/fastlb/fastlb/worker"
 )
 
+// MaxWorkers bounds Options.Workers.
+const MaxWorkers = 128
+
 // DefaultCapacity is the connections that a replay holds unless told otherwise.
 const DefaultCapacity = 1 << 20
 
@@ -89,8 +92,8 @@ func New(o Options) (*Engine, error) {
 	if o.Workers == 0 {
 		o.Workers = 1
 	}
-	if o.Workers < 0 || o.Workers > 1024 {
-		return nil, fmt.Errorf("%d workers: choose 1 to 1024", o.Workers)
+	if o.Workers < 0 || o.Workers > MaxWorkers {
+		return nil, fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
 	}
 	e := &Engine{o: o, now: o.Start, stamp: o.Start, tick: o.Start + control.Period}
 	var err error
@@ -221,13 +224,13 @@ func (e *Engine) round() {
 	}
 }
 
-// Apply carries out a change at the present time.
-func (e *Engine) Apply(op control.Op) error {
-	if err := e.control.Apply(op, e.now); err != nil {
-		return err
+// Apply carries out changes at the present time, up to the first that fails.
+func (e *Engine) Apply(ops ...control.Op) (err error) {
+	for i := 0; i < len(ops) && err == nil; i++ {
+		err = e.control.Apply(ops[i], e.now)
 	}
 	e.changed()
-	return nil
+	return err
 }
 
 // SetMTU changes an interface's MTU, in bytes.

@@ -71,24 +71,17 @@ func (r *run) open(f *Files) error {
 	if err := r.openInputs(f); err != nil {
 		return err
 	}
-	o, ops, err := FromConfig(f.Config)
-	if err != nil {
-		return err
-	}
+	o, ops := FromConfig(f.Config)
 	o.Workers = f.Workers
 	o.Start = r.start()
 	if err := r.openOutputs(f, &o); err != nil {
 		return err
 	}
+	var err error
 	if r.engine, err = New(o); err != nil {
 		return err
 	}
-	for _, op := range ops {
-		if err := r.engine.Apply(op); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.engine.Apply(ops...)
 }
 
 func (r *run) openInputs(f *Files) error {

@@ -24,6 +24,7 @@ var commands = []func(*env) *cobra.Command{
 	newBench,
 	newCheck,
 	newLab,
+	newReplay,
 	newVersion,
 }
 
