@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -22,5 +23,28 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 		t.Logf("%s v%d %s: %.1f ns, allocs %.4f", v.Method, v.Family, v.Kind, v.NSPerPacket, v.Allocs)
+	}
+}
+
+// BenchmarkRound times the worker's round: a row a method, family and table size.
+func BenchmarkRound(b *testing.B) {
+	for _, method := range []string{"dr", "nat", "tunnel"} {
+		for _, family := range []int{4, 6} {
+			for _, n := range []int{1000, 1_000_000} {
+				b.Run(fmt.Sprintf("%s/IPv%d/%d", method, family, n), func(b *testing.B) {
+					s, err := newSite(siteConfig{method: methods[method], family: family, connections: n, workers: 1, batch: 64})
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer s.close()
+					l := s.lanes[0]
+					b.ResetTimer()
+					for l.packets < uint64(b.N) {
+						l.turn()
+					}
+					b.ReportMetric(float64(l.busy)/float64(l.packets), "ns/packet")
+				})
+			}
+		}
 	}
 }
