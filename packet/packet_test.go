@@ -245,6 +245,8 @@ func TestParse(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(frame4(nil))
 	f.Add(frame4(func(b []byte) { b[20] = 0x20 }))
+	f.Add(append(frame4(func(b []byte) { b[23] = 17 }), make([]byte, 20)...))
+	f.Add(frame4(func(b []byte) { b[15], b[22] = 0xff, 1 }))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		var k Tuple
 		var p Parsed
@@ -256,6 +258,14 @@ func FuzzParse(f *testing.F) {
 			}
 		default:
 			return
+		}
+		if p.L3 == 14 && k.Family == 4 {
+			// The general way is the twin of the short one.
+			k2, p2 := Tuple{}, Parsed{L3: 14, VLAN: NoVLAN, VLAN2: NoVLAN}
+			parse4(frame, &k2, &p2)
+			if k2 != k || p2 != p {
+				t.Fatalf("short way %+v %+v\ngeneral   %+v %+v", k, p, k2, p2)
+			}
 		}
 		if p.Kind == Fragment {
 			return
