@@ -22,9 +22,10 @@ type workerState struct {
 	removed atomic.Int64
 	loaded  magazine
 	spare   magazine
-	limbo   [3]limbo // by epoch modulo 3
-	adopted limbo    // from idle workers; its tail is unknown
-	hand    uint32   // next record that Sweep looks at
+	limbo   [3]limbo          // by epoch modulo 3
+	adopted limbo             // from idle workers; its tail is unknown
+	hand    uint32            // next record that Sweep looks at
+	probe   [sweepGroup]Probe // Sweep's and Insert's scratch
 	_       [64]byte
 }
 

@@ -21,6 +21,7 @@ const (
 	unitMask  = link - 1
 	unitAhead = 1 << 30
 
+	sweepGroup = 16  // due records handled at a time
 	sweepChunk = 256 // records that a worker sweeps before it skips the other workers' chunks
 )
 
@@ -83,7 +84,7 @@ func (t *Table) Sweep(worker int, now int64, budget int, expire func(Ref) (keepU
 	w := &t.local[worker]
 	end := t.pool.used() + 1
 	u := uint32(now>>unitShift) & unitMask
-	n := 0
+	n, due := 0, 0
 	for wrapped := false; budget > 0; {
 		from := w.hand
 		if from >= end {
@@ -100,7 +101,11 @@ func (t *Table) Sweep(worker int, now int64, budget int, expire func(Ref) (keepU
 		for i := range part {
 			v := atomic.LoadUint32(&part[i])
 			if (u-v)&unitMask < unitAhead && v&link == 0 && v != 0 {
-				n += t.sweepOne(Ref(from)+Ref(i), v, now, expire)
+				w.probe[due].Ref, w.probe[due].Hash = Ref(from)+Ref(i), uint64(v)
+				if due++; due == sweepGroup {
+					n += t.sweepDue(w.probe[:due], now, expire)
+					due = 0
+				}
 			}
 		}
 		w.hand = to
@@ -108,11 +113,51 @@ func (t *Table) Sweep(worker int, now int64, budget int, expire func(Ref) (keepU
 			w.hand += uint32(t.workers-1) * sweepChunk
 		}
 	}
+	return n + t.sweepDue(w.probe[:due], now, expire)
+}
+
+// sweepDue handles a group of words that are due: Ref is the record, Hash the word. As in a look-up memory is asked for
+// in passes: the records, then the buckets that removal will touch.
+func (t *Table) sweepDue(p []Probe, now int64, expire func(Ref) int64) int {
+	if len(p) == 0 {
+		return 0
+	}
+	for i := range p {
+		p[i].addr = t.recsAt + uintptr(p[i].Ref)*recordSize
+	}
+	prefetchProbes(&p[0], len(p), 0)
+	prefetchProbes(&p[0], len(p), 64)
+	nat := false
+	for i := range p {
+		c := &t.recs[p[i].Ref]
+		if atomic.LoadInt64(&c.Deadline) <= now {
+			k := c.InKey()
+			p[i].addr = t.indexAt + uintptr(t.home(t.Hash(&k)))*64
+			nat = nat || c.Method() == methodNAT
+		}
+	}
+	prefetchProbes(&p[0], len(p), 0)
+	if nat {
+		for i := range p {
+			if c := &t.recs[p[i].Ref]; atomic.LoadInt64(&c.Deadline) <= now && c.Method() == methodNAT {
+				k := c.OutKey()
+				p[i].addr = t.indexAt + uintptr(t.home(t.Hash(&k)))*64
+			}
+		}
+		prefetchProbes(&p[0], len(p), 0)
+	}
+	n := 0
+	for i := range p {
+		n += t.sweepOne(p[i].Ref, uint32(p[i].Hash), now, expire)
+	}
 	return n
 }
 
 // sweepOne handles one word that is due; v is what it was read as.
 func (t *Table) sweepOne(r Ref, v uint32, now int64, expire func(Ref) int64) int {
+	if atomic.LoadUint32(&t.sweep[r]) != v {
+		return 0 // removed or changed since
+	}
 	c := &t.recs[r]
 	d := atomic.LoadInt64(&c.Deadline)
 	n := 0

@@ -34,8 +34,14 @@ func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool)
 	c.Flags |= FlagHashed
 	flags := c.Flags
 	kind := uint64(0)
+	var ho uint64
 	if flags&FlagTemplate != 0 {
 		kind = wordTemplate
+	} else if flags&FlagMethodMask == methodNAT {
+		k := c.OutKey()
+		ho = t.Hash(&k)
+		w.probe[0].addr = t.indexAt + uintptr(t.home(ho))*64
+		prefetchProbes(&w.probe[0], 1, 0) // the second word's bucket comes while the first word is linked
 	}
 	winner, won = t.linkUnique(r, h, kind, *portsWord(c)&portsIn)
 	if !won {
@@ -48,8 +54,6 @@ func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool)
 		t.noPort.Add(1)
 	}
 	if kind == 0 && flags&FlagMethodMask == methodNAT {
-		k := c.OutKey()
-		ho := t.Hash(&k)
 		if !t.linkLatest(r, ho, wordOut) && t.Remove(worker, r) {
 			return 0, false
 		}

@@ -50,4 +50,15 @@ func connAddr(c *Conn) uintptr     { return uintptr(unsafe.Pointer(c)) }
 // words is the record as its sixteen words.
 func words(c *Conn) *[16]uint64 { return (*[16]uint64)(unsafe.Pointer(c)) }
 
+// headerOf turns the first page of a table into its header.
 func headerOf(mem []byte) *header { return (*header)(unsafe.Pointer(unsafe.SliceData(mem))) }
+
+// stateHeaderOf turns the first page of a state file into its header.
+func stateHeaderOf(mem []byte) *stateHeader {
+	return (*stateHeader)(unsafe.Pointer(unsafe.SliceData(mem)))
+}
+
+// stateBytes is the part of the header that its checksum covers.
+func stateBytes(h *stateHeader) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(h)), unsafe.Offsetof(h.Checksum))
+}

@@ -9,8 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hugePage = 2 << 20
-
 // mapAligned maps size bytes, a multiple of the huge page, at an address that is one too, so that transparent huge pages
 // fit from the first byte: it reserves a page more, maps into the middle and gives the edges back. fd -1 is anonymous
 // memory.
@@ -48,13 +46,3 @@ func unmap(mem []byte) error {
 
 // address is where a mapping begins, to be found in /proc/self/smaps.
 func address(mem []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(mem))) }
-
-// stateHeader turns the first page of a state file into its header.
-func stateHeaderOf(mem []byte) *stateHeader {
-	return (*stateHeader)(unsafe.Pointer(unsafe.SliceData(mem)))
-}
-
-// stateBytes is the part of the header that its checksum covers.
-func stateBytes(h *stateHeader) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(h)), unsafe.Offsetof(h.Checksum))
-}

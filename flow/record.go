@@ -103,12 +103,14 @@ func (c *Conn) IsTemplate() bool { return c.LoadFlags()&FlagTemplate != 0 }
 
 // InKey is the key under which a client's packets find the connection.
 func (c *Conn) InKey() Key {
-	return Key{Src: c.Client, Dst: c.Virtual, SrcPort: c.CPort, DstPort: c.VPort, Proto: c.Proto, Family: c.family()}
+	p := atomic.LoadUint64(portsWord(c))
+	return Key{Src: c.Client, Dst: c.Virtual, SrcPort: uint16(p), DstPort: uint16(p >> 16), Proto: uint8(p >> 48), Family: c.family()}
 }
 
 // OutKey is the key under which a NAT server's packets find the connection.
 func (c *Conn) OutKey() Key {
-	return Key{Src: c.Dest, Dst: c.Client, SrcPort: c.DPort, DstPort: c.CPort, Proto: c.Proto, Family: c.family()}
+	p := atomic.LoadUint64(portsWord(c))
+	return Key{Src: c.Dest, Dst: c.Client, SrcPort: uint16(p >> 32), DstPort: uint16(p), Proto: uint8(p >> 48), Family: c.family()}
 }
 
 func (c *Conn) family() uint8 {

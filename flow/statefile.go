@@ -44,6 +44,7 @@ const (
 	stateMagic   = 0x4554415453424c46 // "FLBSTATE", little-endian
 	stateVersion = 1
 	maxRegions   = 16
+	hugePage     = 2 << 20
 )
 
 // stateHeader is the first page of a state file. Written once when the file is made, Magic last.
