@@ -60,10 +60,12 @@ func run(e *env, argv []string) int {
 // newRoot builds the tree of subcommands.
 func newRoot(e *env) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "fastlb COMMAND",
-		Short:         "An LVS director on AF_XDP: a layer 4 load balancer",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "fastlb COMMAND",
+		Short: "An LVS director on AF_XDP: a layer 4 load balancer",
+		// flags before the subcommand are the root's: what follows ipvsadm is not looked at
+		TraverseChildren: true,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usagef("no command: say what to do; fastlb -h lists the commands")
