@@ -20,7 +20,7 @@ import (
 )
 
 // inNamespace puts the test's thread into a network namespace of its own, which vanishes with the thread.
-func inNamespace(t *testing.T) {
+func inNamespace(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		skip(t, "needs root")
@@ -32,7 +32,7 @@ func inNamespace(t *testing.T) {
 }
 
 // skip skips, except on machines that are meant to run live tests.
-func skip(t *testing.T, why string) {
+func skip(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("FASTLB_REQUIRE_E2E") == "1" {
 		t.Fatal(why)
@@ -41,7 +41,7 @@ func skip(t *testing.T, why string) {
 }
 
 // veth makes a pair, up, with one queue each, and returns its interface indexes.
-func veth(t *testing.T, name, peer string) (int, int) {
+func veth(t testing.TB, name, peer string) (int, int) {
 	t.Helper()
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: peer}); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func veth(t *testing.T, name, peer string) (int, int) {
 }
 
 // redirectAll attaches a program to an interface that gives every packet to the queue's socket in the map it returns.
-func redirectAll(t *testing.T, index int) *ebpf.Map {
+func redirectAll(t testing.TB, index int) *ebpf.Map {
 	t.Helper()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: 4})
 	if err != nil {
