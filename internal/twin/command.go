@@ -131,7 +131,7 @@ func parseRule(args []string) (r rule, err error) {
 	default:
 		return r, fmt.Errorf("scheduler %s: outside the twin's scope", r.scheduler)
 	}
-	if r.method != "nat" {
+	if r.method != "nat" && (r.command == "-a" || r.command == "-e") {
 		r.server = netip.AddrPortFrom(r.server.Addr(), r.service.Port())
 	}
 	return r, err
@@ -222,13 +222,6 @@ func (t *Twin) ipvsadm(args []string) error {
 		t.remove(svc, old)
 	default:
 		return fmt.Errorf("no command")
-	}
-	if r.command == "-d" && t.tunables["expire_nodest_conn"] != 0 {
-		for _, c := range append([]*conn(nil), t.conns...) {
-			if c.server == old {
-				t.unlink(c)
-			}
-		}
 	}
 	return nil
 }

@@ -49,7 +49,8 @@ type Twin struct {
 	cfg      Config
 	now      int64
 	services []*service
-	trash    []*server
+	trash    []*server // removed, but kept: connections may use them, or they may come back
+	trashAt  int64     // when to look at them next
 	conns    []*conn
 	held     []*datagram
 	tcp      [11]int64 // timeouts by state, nanoseconds

@@ -103,15 +103,16 @@ func (c *conn) count(out bool, bytes int) {
 	}
 }
 
-// Advance moves the clock: connections and held fragments whose time has come go. It returns how many fragments were
-// given up.
+// Advance moves the clock: connections and held fragments whose time has come go, and so do, looked at every 60 s, removed
+// servers that nobody has used for 120 s. It returns how many fragments were given up.
 func (t *Twin) Advance(now int64) (lost int) {
-	t.now = now
-	for _, c := range append([]*conn(nil), t.conns...) {
-		if c.deadline <= now {
-			t.unlink(c)
-		}
+	for len(t.trash) > 0 && t.trashAt <= now {
+		t.expire(t.trashAt)
+		t.sift(t.trashAt)
+		t.trashAt += 60 * second
 	}
+	t.now = now
+	t.expire(now)
 	kept := t.held[:0]
 	for _, d := range t.held {
 		if d.deadline <= now {
@@ -122,6 +123,32 @@ func (t *Twin) Advance(now int64) (lost int) {
 	}
 	t.held = kept
 	return lost
+}
+
+func (t *Twin) expire(now int64) {
+	for _, c := range append([]*conn(nil), t.conns...) {
+		if c.deadline <= now {
+			t.unlink(c)
+		}
+	}
+}
+
+// sift looks through the removed servers.
+func (t *Twin) sift(now int64) {
+	var kept []*server
+	for _, s := range t.trash {
+		used := false
+		for _, c := range t.conns {
+			used = used || c.server == s
+		}
+		if !used && s.idle == 0 {
+			s.idle = now
+		} else if !used && now >= s.idle+120*second {
+			continue
+		}
+		kept = append(kept, s)
+	}
+	t.trash = kept
 }
 
 // Conn is a line of the connection list.

@@ -9,33 +9,32 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/fastlb/fastlb/control"
 	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
+	"github.com/fastlb/fastlb/ipvsadm"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/perf"
 	"github.com/fastlb/fastlb/ring"
-	"github.com/fastlb/fastlb/sched"
 	lvs "github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/worker"
 )
 
 // fast is the real dataplane, one worker on memory, behind the same calls as a Twin.
 type fast struct {
-	cfg       Config
-	net       *neigh.Static
-	table     *lvs.Table
-	slots     *lvs.Slots
-	counters  *lvs.Counters
-	flows     *flow.Table
-	timeouts  flow.Timeouts
-	tunables  lvs.Tunables
-	shared    atomic.Pointer[worker.Snapshot]
-	w         *worker.Worker
-	ports     []*memPort
-	frames    *ring.Frames
-	total     int
-	passed    int
-	nextTrash int64
+	cfg      Config
+	net      *neigh.Static
+	control  *control.Control
+	slots    *lvs.Slots
+	counters *lvs.Counters
+	flows    *flow.Table
+	shared   atomic.Pointer[worker.Snapshot]
+	w        *worker.Worker
+	ports    []*memPort
+	frames   *ring.Frames
+	total    int
+	passed   int
+	ticked   int64 // the control path's last turn
 }
 
 // memPort is a NIC queue in memory: frames put in by receive, frames sent kept in order across ports.
@@ -71,7 +70,7 @@ func (f *fast) Pass(_ int, _ []byte, frames int) bool { f.passed += frames; retu
 func (f *fast) Ask(int, netip.Addr) {}
 
 func newFast(t testing.TB, cfg Config) *fast {
-	f := &fast{cfg: cfg, timeouts: flow.DefaultTimeouts(), tunables: lvs.DefaultTunables()}
+	f := &fast{cfg: cfg}
 	sc := neigh.StaticConfig{Neighbors: cfg.Neighbors}
 	for _, i := range cfg.Interfaces {
 		s := neigh.StaticInterface{Name: i.Name, VLAN: i.VLAN, MAC: i.MAC, MTU: i.MTU, Addresses: i.Addrs}
@@ -89,12 +88,11 @@ func newFast(t testing.TB, cfg Config) *fast {
 	}
 	f.slots = lvs.HeapSlots(128)
 	f.counters = lvs.NewCounters(1, 128)
-	f.table = lvs.NewTable(f.slots, func(name string) (lvs.Scheduler, error) { return sched.New(name, sched.Env{}) })
-	f.table.Count(f.counters)
 	if f.flows, err = flow.New(make([]byte, flow.Size(1024)), flow.Config{Capacity: 1024, Seed: [2]uint64{1, 2}, Workers: 1}); err != nil {
 		t.Fatal(err)
 	}
 	f.flows.TrackDeadlines()
+	f.control = control.New(control.Options{Slots: f.slots, Counters: f.counters, Flows: f.flows})
 	f.frames = ring.NewFrames(make([]byte, 256*ring.FrameSize))
 	f.total = f.frames.Len()
 	var ports []worker.Port
@@ -112,44 +110,37 @@ func newFast(t testing.TB, cfg Config) *fast {
 	return f
 }
 
-// publish makes the worker's snapshot of the present state.
+// publish gives the worker the present state.
 func (f *fast) publish() {
 	net := f.net.Snapshot()
-	s := f.table.Snapshot()
-	linked := map[uint32]bool{}
-	for _, v := range s.Services {
-		for _, d := range v.Servers {
-			linked[d.Number] = true
-		}
-	}
-	s.Targets = make([]lvs.Target, f.slots.Capacity()+1)
-	for n := 1; n <= f.slots.Capacity(); n++ {
-		d := f.slots.Get(uint32(n))
-		if d == nil || d.Addr.IsZero() {
-			continue
-		}
-		r := net.Route(d.Addr)
-		family := uint8(6)
-		if d.Addr.Is4() {
-			family = 4
-		}
-		s.Targets[n] = lvs.Target{
-			Addr: d.Addr, Source: r.Source, Hop: uint32(r.Hop), Interface: int32(r.Interface), MTU: r.MTU, Service: d.Service, Port: d.Port,
-			Family: family, Method: d.LoadMethod(), Kind: lvs.TargetKind(r.Kind), Available: linked[d.Number],
-		}
-	}
+	p := f.control.Publish(net)
 	portOf := make([]int16, len(net.Interfaces))
 	for i := range portOf {
 		portOf[i] = int16(net.Interfaces[i].Parent)
 	}
-	f.shared.Store(worker.NewSnapshot(s, net, f.timeouts, f.tunables, portOf, f.shared.Load()))
+	f.shared.Store(worker.NewSnapshot(p.Services, net, p.Timeouts, p.Tunables, portOf, f.shared.Load()))
 }
 
-// advance runs timers until nothing is due.
+// advance runs timers: the worker's at once, the control path's every second.
 func (f *fast) advance(now int64) {
+	if f.ticked == 0 {
+		f.ticked = now
+	}
+	for f.ticked+second <= now {
+		f.ticked += second
+		f.round(f.ticked)
+		if f.control.Tick(clock.Time(f.ticked)) {
+			f.publish()
+		}
+	}
+	f.round(now)
+}
+
+// round turns the worker until nothing is due.
+func (f *fast) round(now int64) {
 	f.w.Round(clock.Time(now))
 	for range 10 {
-		if int64(f.flows.NextDeadline()) > now && int64(f.w.Wake()) > now {
+		if f.flows.NextDeadline() > now && int64(f.w.Wake()) > now {
 			break
 		}
 		f.w.Round(clock.Time(now))
@@ -196,7 +187,7 @@ func (f *fast) command(now int64, line string) error {
 	w := strings.Fields(line)
 	switch w[0] {
 	case "tunable":
-		return f.tunables.Set(w[1], w[2])
+		return f.control.Apply(control.Op{Kind: control.SetTunable, Name: w[1], Value: w[2]}, clock.Time(now))
 	case "interface":
 		n, err := strconv.Atoi(w[3])
 		if err != nil {
@@ -204,44 +195,15 @@ func (f *fast) command(now int64, line string) error {
 		}
 		return f.net.SetMTU(w[1], uint32(n))
 	case "ipvsadm":
-	default:
-		return fmt.Errorf("command %q", line)
-	}
-	r, err := parseRule(w[1:])
-	if err != nil {
-		return err
-	}
-	if r.command == "--set" {
-		for i, p := range []*int64{&f.timeouts.TCP[flow.TCPEstablished], &f.timeouts.TCP[flow.TCPFinWait], &f.timeouts.UDP} {
-			if r.set[i] != 0 {
-				*p = int64(r.set[i]) * second
-			}
+		c, err := ipvsadm.Parse(w[1:], nil)
+		if err != nil {
+			return err
 		}
-		return nil
-	}
-	family, mask := uint8(6), uint32(128)
-	if r.service.Addr().Is4() {
-		family, mask = 4, 0xffffffff
-	}
-	id := lvs.ID{Family: family, Protocol: uint8(r.proto), Addr: r.service.Addr(), Port: r.service.Port()}
-	server := lvs.ServerID{Addr: r.server.Addr(), Port: r.server.Port()}
-	spec := lvs.ServerSpec{
-		ServerID: server, Weight: int32(r.weight), Upper: uint32(r.upper), Lower: uint32(r.lower),
-		Method: map[string]lvs.Method{"nat": lvs.NAT, "dr": lvs.DR, "tunnel": lvs.Tunnel}[r.method],
-	}
-	switch r.command {
-	case "-A":
-		return f.table.AddService(lvs.Spec{ID: id, Scheduler: r.scheduler, Netmask: mask})
-	case "-E":
-		return f.table.EditService(lvs.Spec{ID: id, Scheduler: r.scheduler, Netmask: mask})
-	case "-D":
-		return f.table.DeleteService(id)
-	case "-a":
-		return f.table.AddServer(id, spec)
-	case "-e":
-		return f.table.EditServer(id, spec)
-	case "-d":
-		return f.table.DeleteServer(id, server)
+		op, ok := c.Op()
+		if !ok {
+			return fmt.Errorf("%q changes nothing", line)
+		}
+		return f.control.Apply(op, clock.Time(now))
 	}
 	return fmt.Errorf("command %q", line)
 }
@@ -260,17 +222,16 @@ func (f *fast) conns() (l []Conn) {
 }
 
 func (f *fast) counts() (l []Counts) {
-	for _, s := range f.table.Services() {
-		st, err := f.table.ServiceStats(s.ID)
-		if err != nil {
-			panic(err)
-		}
-		c := Counts{Protocol: map[uint8]string{protoTCP: "TCP", protoUDP: "UDP"}[s.Protocol], Service: netip.AddrPortFrom(s.Addr, s.Port), stats: stats(st)}
+	services, err := f.control.Services()
+	if err != nil {
+		panic(err)
+	}
+	for _, s := range services {
+		c := Counts{Protocol: map[uint8]string{protoTCP: "TCP", protoUDP: "UDP"}[s.Spec.Protocol], Service: netip.AddrPortFrom(s.Spec.Addr, s.Spec.Port), stats: stats(s.Stats)}
 		l = append(l, c)
 		for _, d := range s.Servers {
-			active, inactive, _ := d.Counts()
-			c.Server = netip.AddrPortFrom(d.Addr.Netip(), d.Port)
-			c.Weight, c.Active, c.Inactive, c.stats = int(d.LoadWeight()), int(active), int(inactive), stats(f.table.ServerStats(d))
+			c.Server = netip.AddrPortFrom(d.Spec.Addr, d.Spec.Port)
+			c.Weight, c.Active, c.Inactive, c.stats = int(d.Spec.Weight), int(d.Active), int(d.Inactive), stats(d.Stats)
 			l = append(l, c)
 		}
 	}

@@ -117,7 +117,8 @@ type vservice struct {
 	addr    netip.AddrPort
 	flag    string // ipvsadm's, with the address
 	servers []string
-	gone    []string
+	gone    []string // removed servers; the last one at goneAt
+	goneAt  int64
 	next    int
 }
 
@@ -222,7 +223,7 @@ func (g *gen) thresholds() string {
 // change alters the configuration.
 func (g *gen) change() {
 	s := pick(g.dice, g.services...)
-	switch g.n(12) {
+	switch g.n(14) {
 	case 0, 1:
 		if len(s.servers) > 0 {
 			g.run("ipvsadm -e %s %s -w %d%s", s.flag, pick(g.dice, s.servers...), g.n(4), g.thresholds())
@@ -233,11 +234,11 @@ func (g *gen) change() {
 		if len(s.servers) > 0 {
 			i := g.n(len(s.servers))
 			g.run("ipvsadm -d %s %s", s.flag, strings.Join(strings.Fields(s.servers[i])[:2], " "))
-			s.gone = append(s.gone, s.servers[i])
+			s.gone, s.goneAt = append(s.gone, s.servers[i]), g.now
 			s.servers = append(s.servers[:i:i], s.servers[i+1:]...)
 		}
 	case 6:
-		if len(s.gone) > 0 { // back again, with its connections
+		if age := g.now - s.goneAt; len(s.gone) > 0 && (age < 50*second || age > 2000*second) { // back again; in between is when it is forgotten, to the second
 			l := s.gone[len(s.gone)-1]
 			s.gone = s.gone[:len(s.gone)-1]
 			s.servers = append(s.servers, l)
@@ -252,9 +253,17 @@ func (g *gen) change() {
 			g.run("interface %s mtu %d", pick(g.dice, "in", "in.100", "out"), pick(g.dice, 1500, 1400, 1281, 1320))
 		}
 	case 10:
-		g.run("tunable %s", pick(g.dice, "pmtu_disc 0", "pmtu_disc 1", "conn_reuse_mode 0", "conn_reuse_mode 1", "conn_reuse_mode 3", "sloppy_tcp 1", "sloppy_tcp 0", "expire_nodest_conn 0"))
+		g.run("tunable %s", pick(g.dice, "pmtu_disc 0", "pmtu_disc 1", "conn_reuse_mode 0", "conn_reuse_mode 1", "conn_reuse_mode 3", "sloppy_tcp 1", "sloppy_tcp 0", "expire_nodest_conn 0", "expire_nodest_conn 1"))
 	case 11:
 		g.addService()
+	case 12:
+		if g.one(2) {
+			g.run("ipvsadm -Z")
+		} else {
+			g.run("ipvsadm -D %s", s.flag)
+		}
+	case 13: // the service again, empty
+		g.run("ipvsadm -A %s -s %s", s.flag, pick(g.dice, "rr", "wlc"))
 	}
 }
 

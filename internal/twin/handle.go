@@ -33,12 +33,12 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 	if ether != 0x0800 && ether != 0x86dd {
 		return Outcome{Verdict: Pass, Reason: perf.PassNotIP}
 	}
-	if len(t.services) == 0 {
-		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp}
-	}
 	p, why := decode(frame[at:])
 	if p != nil && p.v6 != (ether == 0x86dd) {
 		why = perf.BadIPHeader
+	}
+	if len(t.services) == 0 && (why == perf.ReasonNone || why == perf.BadTransportHeader) {
+		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp}
 	}
 	if why == perf.BadTransportHeader && !t.own(p.dst) {
 		return Outcome{Verdict: Pass, Reason: perf.PassNoService}
@@ -59,8 +59,8 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 	return t.handle(p)
 }
 
-// concerns tells whether a fragment may be part of something the director has business with, by its addresses: to a service,
-// from a NAT server, or of a connection. Others are left alone.
+// concerns tells whether a fragment may be part of something the director has business with, by its addresses: to a service
+// or from a NAT server. Others are left alone, as the XDP program leaves them, also those of removed servers.
 func (t *Twin) concerns(p *ip) bool {
 	if t.virtual(p.dst) {
 		return true
@@ -70,11 +70,6 @@ func (t *Twin) concerns(p *ip) bool {
 			if d.method == "nat" && d.addr == p.src {
 				return true
 			}
-		}
-	}
-	for _, c := range t.conns {
-		if c.virtual.Addr() == p.dst || c.dst.Addr() == p.src && c.method == "nat" {
-			return true
 		}
 	}
 	return false

@@ -114,6 +114,16 @@ func (t *Twin) remove(svc *service, s *server) {
 		break
 	}
 	s.available = false
+	if len(t.trash) == 0 {
+		t.trashAt = t.now + 60*second
+	}
 	t.trash = append(t.trash, s)
 	svc.update()
+	if t.tunables["expire_nodest_conn"] != 0 {
+		for _, c := range append([]*conn(nil), t.conns...) {
+			if !c.server.available {
+				t.unlink(c)
+			}
+		}
+	}
 }
