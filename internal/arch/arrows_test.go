@@ -40,8 +40,8 @@ var arrows = map[string][]string{
 	"control": {"flow", "sched", "worker", "neigh", "modes"},
 
 	// control path
-	"config":     {"control", "neigh"},
-	"ipvsadm":    {"control", "config"},
+	"ipvsadm":    {"control"},
+	"config":     {"control", "neigh", "ipvsadm"}, // rules may be given as ipvsadm -S prints them
 	"replay":     {"worker", "capture", "config", "control", "neigh", "flow", "sched", "ring", "ipvsadm", "internal/scenario", "internal/scenario/frame"},
 	"director":   {"worker", "xdp", "config", "control", "neigh", "neigh/follow", "flow", "sched", "ring", "numa", "capture", "ipvsadm"},
 	"api":        {"director", "control", "ipvsadm", "config"},
