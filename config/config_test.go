@@ -313,3 +313,45 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDocumentedExample checks that docs/configuration.md's example is valid, without a warning, and says what it is
+// documented to say.
+func TestDocumentedExample(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, ok := strings.Cut(example, "```")
+	if !ok {
+		t.Fatal("no example")
+	}
+	c := parse(t, example)
+	if len(c.Warnings) != 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	if len(c.Services) != 5 || len(c.Interfaces) != 3 || len(c.Marks) != 1 {
+		t.Errorf("%d services, %d interfaces, %d marks", len(c.Services), len(c.Interfaces), len(c.Marks))
+	}
+}
+
+// TestContractExample checks the example that users were promised: every key with its default.
+func TestContractExample(t *testing.T) {
+	c, err := config.Load("testdata/complete/fastlb.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := config.Default()
+	if !reflect.DeepEqual(c.Workers, d.Workers) || c.Flows != d.Flows || c.Timeouts != d.Timeouts || c.Log != d.Log || c.Metrics != d.Metrics || c.API != d.API {
+		t.Errorf("%+v differs from the defaults %+v", c, d)
+	}
+	want := config.Service{Spec: service.Spec{
+		ID: service.ID{Family: 4, Protocol: 6, Addr: netip.MustParseAddr("192.0.2.10"), Port: 80}, Scheduler: "wlc", Netmask: 1<<32 - 1,
+	}}
+	if got := c.Services[0]; got.Spec != want.Spec || len(got.Servers) != 1 || got.Servers[0].Method != service.DR {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if len(c.Neighbors) != 1 || len(c.Routes) != 1 || len(c.Marks) != 1 || len(c.Interfaces[0].Addresses) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
