@@ -122,7 +122,7 @@ func ParseID(s string) (id service.ID, err error) {
 	if err != nil {
 		return id, fmt.Errorf("service %q: %w", s, err)
 	}
-	id.Addr, id.Port, id.Family = ap.Addr().Unmap(), ap.Port(), 4
+	id.Addr, id.Port, id.Family = ap.Addr(), ap.Port(), 4
 	if id.Addr.Is6() {
 		id.Family = 6
 	}

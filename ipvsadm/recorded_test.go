@@ -26,7 +26,7 @@ func TestRecorded(t *testing.T) {
 	for _, file := range files {
 		for _, c := range readCases(t, file) {
 			cases++
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+c.name, func(t *testing.T) { c.run(t) })
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+c.name, func(t *testing.T) { c.run(t, newEngine()) })
 		}
 	}
 	if cases < 343 {
@@ -97,9 +97,8 @@ func shellWords(s string) (words []string) {
 
 var size = regexp.MustCompile(`\(size=\d+\)`)
 
-// run replays a transcript on a new table.
-func (c *transcript) run(t *testing.T) {
-	engine := newEngine()
+// run replays a transcript on an empty table.
+func (c *transcript) run(t *testing.T, e ipvsadm.Engine) {
 	names := newHosts()
 	for _, s := range c.steps {
 		if s.words[0] == "hosts" {
@@ -107,7 +106,7 @@ func (c *transcript) run(t *testing.T) {
 			continue
 		}
 		var stdout, stderr bytes.Buffer
-		status := ipvsadm.Run(s.words[0], s.words[1:], strings.NewReader(s.stdin), &stdout, &stderr, engine, names.names())
+		status := ipvsadm.Run(s.words[0], s.words[1:], strings.NewReader(s.stdin), &stdout, &stderr, e, names.names())
 		where := strings.Join(s.words, " ")
 		if s.status < 0 {
 			if status == 0 || stderr.Len() == 0 {
