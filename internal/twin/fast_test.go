@@ -69,7 +69,7 @@ func (f *fast) Pass(_ int, _ []byte, frames int) bool { f.passed += frames; retu
 // Ask is never answered: neighbours are as the configuration has them.
 func (f *fast) Ask(int, netip.Addr) {}
 
-func newFast(t testing.TB, cfg Config) *fast {
+func newFast(t testing.TB, cfg Config) dataplane {
 	f := &fast{cfg: cfg}
 	sc := neigh.StaticConfig{Neighbors: cfg.Neighbors}
 	for _, i := range cfg.Interfaces {
@@ -183,6 +183,7 @@ func (f *fast) reasons() (l [perf.Reasons]uint64) {
 // command carries out the same lines as Twin.Command.
 func (f *fast) command(now int64, line string) error {
 	f.advance(now)
+	defer f.round(now)
 	defer f.publish()
 	w := strings.Fields(line)
 	switch w[0] {
@@ -206,6 +207,13 @@ func (f *fast) command(now int64, line string) error {
 		return f.control.Apply(op, clock.Time(now))
 	}
 	return fmt.Errorf("command %q", line)
+}
+
+// lost is how many frames are neither free nor held.
+func (f *fast) lost() int { return f.total - f.frames.Len() }
+
+func (f *fast) asListed(_ int64, conns []Conn, counts []Counts) ([]Conn, []Counts) {
+	return conns, counts
 }
 
 func (f *fast) conns() (l []Conn) {
