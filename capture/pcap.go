@@ -14,20 +14,23 @@ const (
 	magicNano  = 0xa1b23c4d
 )
 
+// isPcap tells whether a file begins as pcap, and reads byte order and unit of time from that.
+func (c *Reader) isPcap(magic []byte) bool {
+	for _, o := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		switch o.Uint32(magic) {
+		case magicMicro, magicNano:
+			c.order, c.nano = o, o.Uint32(magic) == magicNano
+			return true
+		}
+	}
+	return false
+}
+
 // pcapHeader reads the file header: magic, version, zone, accuracy, snapshot length, link type.
 func (c *Reader) pcapHeader() error {
 	b, err := c.read(24, 0, "the pcap file header")
 	if err != nil {
 		return err
-	}
-	le, be := binary.LittleEndian.Uint32(b), binary.BigEndian.Uint32(b)
-	switch {
-	case le == magicMicro || le == magicNano:
-		c.order, c.nano = binary.LittleEndian, le == magicNano
-	case be == magicMicro || be == magicNano:
-		c.order, c.nano = binary.BigEndian, be == magicNano
-	default:
-		return &FormatError{0, fmt.Sprintf("begins with %x, which neither pcap nor pcapng does; convert the file with tshark or editcap", b[:4])}
 	}
 	if major := c.order.Uint16(b[4:]); major != 2 {
 		return &FormatError{4, fmt.Sprintf("pcap version %d.%d; 2.4 is read", major, c.order.Uint16(b[6:]))}

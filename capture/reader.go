@@ -74,6 +74,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 		c.next = c.nextBlock
 		return c, c.firstSection()
 	}
+	if !c.isPcap(magic) {
+		return nil, &FormatError{0, fmt.Sprintf("begins with %x, which neither pcap nor pcapng does; convert the file with tshark or editcap", magic)}
+	}
 	c.next = c.nextRecord
 	return c, c.pcapHeader()
 }
