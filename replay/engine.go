@@ -168,6 +168,9 @@ func (p passer) Pass(_ int, ip []byte, frames int) bool {
 	return true
 }
 
+// Network is the network as it is now. NICs that only VLAN interfaces name stand behind the configured interfaces.
+func (e *Engine) Network() *neigh.Snapshot { return e.net.static.Snapshot() }
+
 // Now is the time on the engine's clock.
 func (e *Engine) Now() clock.Time { return e.now }
 

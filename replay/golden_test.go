@@ -3,12 +3,16 @@ package replay_test
 import (
 	"bufio"
 	"compress/gzip"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/fastlb/fastlb/internal/scenario/frame"
+	"github.com/fastlb/fastlb/replay"
 )
 
 // The recordings under testdata/linux-7.3 are what the IPVS of a Linux 7.3 did: frames in, frames out, connections,
@@ -134,4 +138,48 @@ func recordings(t *testing.T, name string) (all []recording) {
 		all = append(all, r)
 	}
 	return all
+}
+
+// TestRecorderFrames holds the builder of test packets to the recorder's: the same line gives the same bytes, the same
+// bytes the same description.
+func TestRecorderFrames(t *testing.T) {
+	n := 0
+	for _, rec := range recordings(t, "flow") {
+		last := map[string][]byte{}
+		for _, s := range rec.Steps {
+			if w, _ := replay.Words(s.Op); w[0] == "in" {
+				spec, err := frame.Parse(w[2:])
+				if err != nil {
+					t.Errorf("%s: %s: %v", rec.Case, s.Op, err)
+					continue
+				}
+				packets, err := spec.Packets(last)
+				if err != nil || len(packets) != len(s.In) {
+					t.Errorf("%s: %s: %d packets, %v", rec.Case, s.Op, len(packets), err)
+					continue
+				}
+				for i := range packets {
+					if got := hex.EncodeToString(packets[i]); got != s.In[i].Hex[28:] {
+						t.Errorf("%s: %s:\ngot  %s\nwant %s", rec.Case, s.Op, got, s.In[i].Hex[28:])
+					}
+					n++
+				}
+			}
+			for i, list := range [][]wire{s.In, s.Out} {
+				for _, x := range list {
+					b, _ := hex.DecodeString(x.Hex)
+					if len(b) == 0 {
+						continue
+					}
+					if got := frame.Describe(b); got != x.Txt && x.If != "s" {
+						t.Errorf("%s: %s: described as\n%s, want\n%s", rec.Case, s.Op, got, x.Txt)
+					}
+					last[x.If+[]string{"<", ""}[i]] = b[14:]
+				}
+			}
+		}
+	}
+	if n < 250 {
+		t.Errorf("only %d packets", n)
+	}
 }

@@ -115,11 +115,11 @@ func (n *network) arrival(name string, frame []byte) (port int, missing tags, ok
 	return l.port, missing, true
 }
 
-// host tells whether a frame on a port is addressed to one of the director's interfaces: its tags name the interface,
+// host tells whether a frame on a port is addressed to one of the configured interfaces: its tags name the interface,
 // its destination is that one's MAC.
 func (n *network) host(port int, frame []byte) bool {
 	t := readTags(frame)
-	for i := range n.links {
+	for i := range n.names {
 		l := &n.links[i]
 		if l.port == port && l.tags == t {
 			return [6]byte(frame[:6]) == l.mac

@@ -66,6 +66,7 @@ func TestArrival(t *testing.T) {
 		{"two tags", []neigh.StaticInterface{nic, vlan, inner}, "eth0", frameTo(macA, 100, 7), true, 0, 0, true, 0},
 		{"untagged on the inner VLAN", []neigh.StaticInterface{nic, vlan, inner}, "eth0.100.7", frameTo(macA), true, 0, 2, true, 0},
 		{"VLAN alone", []neigh.StaticInterface{lone}, "up.5", frameTo(macB), true, 0, 1, true, 0},
+		{"VLAN alone, untagged on its parent", []neigh.StaticInterface{lone}, "up", frameTo(macB), true, 0, 0, false, 0},
 		{"VLAN alone, its parent's frame", []neigh.StaticInterface{other, lone, lone2}, "up", frameTo(macB, 6), true, 1, 0, true, 2},
 	} {
 		n := site(t, c.ifs...)
