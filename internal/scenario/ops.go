@@ -83,6 +83,9 @@ func (p *play) addService(w []string) error {
 			s.Scheduler = x
 		}
 	}
+	if s.Family == 6 && s.Netmask == 0 {
+		s.Netmask = 128
+	}
 	p.service, p.method = s, method
 	return p.apply(control.Op{Kind: control.AddService, Service: s})
 }

@@ -26,7 +26,6 @@ import (
 // play is a script being played.
 type play struct {
 	site  site
-	net   *neigh.Static // the site's network, for the scenario's own questions
 	e     *replay.Engine
 	now   clock.Time
 	met   map[string]bool
@@ -66,9 +65,6 @@ func (p *play) start() error {
 		p.site.StaticConfig = standard()
 	}
 	var err error
-	if p.net, err = neigh.NewStatic(p.site.StaticConfig); err != nil {
-		return err
-	}
 	p.known = map[string][]byte{}
 	p.e, err = replay.New(replay.Options{
 		Network: p.site.StaticConfig, Capacity: cmp.Or(p.site.capacity, 1024), Workers: p.site.workers,
@@ -148,7 +144,7 @@ func (p *play) network(w []string) error {
 			return err
 		}
 		p.site.Neighbors[a] = mac
-		if err := errors.Join(p.net.SetNeighbor(a, mac), p.e.SetNeighbor(a, mac)); err != nil {
+		if err := p.e.SetNeighbor(a, mac); err != nil {
 			return err
 		}
 	case w[0] == "interface" && len(w) == 4 && w[2] == "mtu":
@@ -156,7 +152,7 @@ func (p *play) network(w []string) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(p.net.SetMTU(w[1], uint32(n)), p.e.SetMTU(w[1], uint32(n))); err != nil {
+		if err := p.e.SetMTU(w[1], uint32(n)); err != nil {
 			return err
 		}
 	default:
@@ -216,19 +212,20 @@ func (p *play) packet(w []string) error {
 	if err != nil {
 		return err
 	}
-	r := p.net.Snapshot().Route(packet.AddrFrom(s.Src.Addr()))
+	net := p.e.Network()
+	r := net.Route(packet.AddrFrom(s.Src.Addr()))
 	var from [6]byte
 	if r.Kind == neigh.Unicast {
-		from = p.net.Snapshot().Hop(r.Hop).MAC
+		from = net.Hop(r.Hop).MAC
 	}
 	if from == ([6]byte{}) {
 		from = [6]byte{2, 0, 0, 0, 9, 9}
 	}
-	in := p.net.Snapshot().Interfaces[r.Interface]
+	in := net.Interfaces[r.Interface]
 	if iface == "" {
 		iface = in.Name
-	} else if i, ok := p.net.Snapshot().InterfaceByName(iface); ok {
-		in = p.net.Snapshot().Interfaces[i]
+	} else if i, ok := net.InterfaceByName(iface); ok {
+		in = net.Interfaces[i]
 	}
 	if to == nil {
 		to = &in.MAC
@@ -253,7 +250,7 @@ func (p *play) frame(w []string) error {
 		iface, w = w[1], w[2:]
 	}
 	text := strings.Join(w, "")
-	first := p.net.Snapshot().Interfaces[0].MAC
+	first := p.e.Network().Interfaces[0].MAC
 	text = strings.ReplaceAll(text, "to", hex.EncodeToString(first[:]))
 	text = strings.ReplaceAll(text, "from", "0200000000fe")
 	b, err := hex.DecodeString(text)
