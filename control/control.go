@@ -146,14 +146,19 @@ func (c *Control) removed(err error, now clock.Time) error {
 }
 
 // expireDead lets every connection expire now whose server was removed, but for those that control others, and marks
-// them so that templates which then control nothing go too (spec/connections.md 8).
+// them so that templates which then control nothing go too, assured or not (spec/connections.md 8).
 func (c *Control) expireDead(now clock.Time) {
 	if c.o.Flows == nil {
 		return
 	}
 	c.o.Flows.Walk(func(r flow.Ref, conn *flow.Conn) bool {
-		if s := c.o.Slots.Get(conn.Server); s != nil && !s.Available() && atomic.LoadInt32(&conn.NControl) == 0 {
+		s := c.o.Slots.Get(conn.Server)
+		switch {
+		case s == nil || s.Available():
+		case atomic.LoadInt32(&conn.NControl) == 0:
 			c.drop(r, conn, now)
+		default:
+			change(conn, 0, flow.FlagAssured)
 		}
 		return true
 	})
@@ -162,13 +167,18 @@ func (c *Control) expireDead(now clock.Time) {
 // drop ends a connection as the kernel's defences do: it expires now, and its template with it if that controls nothing
 // else and is not assured.
 func (c *Control) drop(r flow.Ref, conn *flow.Conn, now clock.Time) {
+	change(conn, flow.FlagDropChain, 0)
+	c.o.Flows.Shorten(r, int64(now))
+}
+
+// change sets and clears flags of a connection that workers are using.
+func change(conn *flow.Conn, set, clear uint32) {
 	for {
 		old := conn.LoadFlags()
-		if conn.CASFlags(old, old|flow.FlagDropChain) {
-			break
+		if conn.CASFlags(old, old&^clear|set) {
+			return
 		}
 	}
-	c.o.Flows.Shorten(r, int64(now))
 }
 
 // zero is -Z: of one service, or of all with the zero ID.

@@ -255,7 +255,7 @@ func TestExpireNoDest(t *testing.T) {
 	s, keep := d.server(web, "10.0.0.1:80"), d.server(web, "10.0.0.2:80")
 	r := d.connect(s, 1, 0, flow.TCPEstablished, 900e9)
 	k := d.connect(keep, 2, 0, flow.TCPEstablished, 900e9)
-	m := d.connect(s, 3, flow.FlagTemplate, 0, 900e9)
+	m := d.connect(s, 3, flow.FlagTemplate|flow.FlagAssured, 0, 900e9)
 	d.flows.Conn(m).NControl = 1
 	del := serverOp(DeleteServer, web, "10.0.0.1:80", 0)
 	d.do(del)
@@ -271,6 +271,9 @@ func TestExpireNoDest(t *testing.T) {
 	}
 	if d.flows.Conn(k).Deadline != 900e9 || d.flows.Conn(m).Deadline != 900e9 {
 		t.Error("others expired too")
+	}
+	if d.flows.Conn(m).Flags&flow.FlagAssured != 0 {
+		t.Error("the template would stay when its last connection goes")
 	}
 }
 
