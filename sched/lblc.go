@@ -8,13 +8,13 @@ import (
 // lblc is locality-based least connection: a destination address stays on its server until that is overloaded while
 // another is half empty (spec/schedulers.md 8).
 type lblc struct {
-	list
+	least
 	cache      *cache
 	expiration func() int64 // seconds
 }
 
 func (s *lblc) Update(servers []*service.Server, ev service.Event, subject *service.Server) {
-	s.servers = servers
+	s.least.Update(servers, ev, subject)
 	s.cache.update(ev, subject)
 }
 
@@ -29,7 +29,7 @@ func (s *lblc) Schedule(r *service.Request) *service.Server {
 			return m.server
 		}
 	}
-	d := leastWeighted(s.servers)
+	d := s.least.Schedule(r)
 	switch {
 	case d == nil:
 	case e == nil:

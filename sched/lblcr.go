@@ -8,13 +8,13 @@ import (
 // lblcr is lblc with replication: a destination address has a set of servers that grows when the least loaded of them is
 // overloaded, and shrinks when it has not changed for long (spec/schedulers.md 9).
 type lblcr struct {
-	list
+	least
 	cache      *cache
 	expiration func() int64 // seconds
 }
 
 func (s *lblcr) Update(servers []*service.Server, ev service.Event, subject *service.Server) {
-	s.servers = servers
+	s.least.Update(servers, ev, subject)
 	s.cache.update(ev, subject)
 }
 
@@ -23,14 +23,14 @@ func (s *lblcr) Schedule(r *service.Request) *service.Server {
 	c.age(now, s.expiration)
 	e := c.find(r.Dst)
 	if e == nil {
-		d := leastWeighted(s.servers)
+		d := s.least.Schedule(r)
 		if d != nil {
 			c.add(r.Dst, d, now)
 		}
 		return d
 	}
 	e.lastUse = now
-	d := c.least(e)
+	d := c.lightest(e)
 	if e.size > 1 && now > e.lastMod+clock.Time(s.expiration())*clock.Second {
 		if most := c.most(e); most != 0 {
 			c.erase(e, most, now)
@@ -39,14 +39,14 @@ func (s *lblcr) Schedule(r *service.Request) *service.Server {
 	if d != nil && !busy(d, s.servers) {
 		return d
 	}
-	if d = leastWeighted(s.servers); d != nil {
+	if d = s.least.Schedule(r); d != nil {
 		c.insert(e, d, now)
 	}
 	return d
 }
 
-// least is the least loaded usable server of a set.
-func (c *cache) least(e *cacheEntry) *service.Server {
+// lightest is the least loaded usable server of a set.
+func (c *cache) lightest(e *cacheEntry) *service.Server {
 	var best *service.Server
 	var load, weight int64
 	for i := e.set; i != 0; i = c.members[i-1].next {

@@ -2,23 +2,13 @@ package sched
 
 import "github.com/fastlb/fastlb/service"
 
-// nq is never queue: the first idle server, or else the shortest expected delay (spec/schedulers.md 7).
-type nq struct{ list }
-
-func (s *nq) Schedule(*service.Request) *service.Server {
-	var best *service.Server
-	var load, weight int64
-	for _, d := range s.servers {
-		if !d.Usable() {
-			continue
+// newNQ is never queue: the first idle server, or else the shortest expected delay (spec/schedulers.md 7). An idle server
+// has no load at all here, so that the first of them comes before all others.
+func newNQ() service.Scheduler {
+	return &least{of: func(s *service.Server) (int64, int64) {
+		if d := s.Delay(); d > 1 {
+			return d, usable(s)
 		}
-		w, o := int64(d.LoadWeight()), d.Delay()
-		if o == 1 {
-			return d
-		}
-		if best == nil || load*w > o*weight {
-			best, load, weight = d, o, w
-		}
-	}
-	return best
+		return 0, usable(s)
+	}}
 }

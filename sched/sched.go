@@ -17,20 +17,24 @@ type Env struct {
 
 // makers is the table of schedulers by name.
 var makers = map[string]func(env *Env) service.Scheduler{
-	"rr":    func(*Env) service.Scheduler { return &rr{cursor: -1} },
-	"wrr":   func(*Env) service.Scheduler { return &wrr{} },
-	"lc":    func(*Env) service.Scheduler { return &lc{} },
-	"wlc":   func(*Env) service.Scheduler { return &wlc{} },
-	"lblc":  func(e *Env) service.Scheduler { return &lblc{cache: newCache(), expiration: e.LBLCExpiration} },
-	"lblcr": func(e *Env) service.Scheduler { return &lblcr{cache: newCache(), expiration: e.LBLCRExpiration} },
-	"dh":    func(*Env) service.Scheduler { return &dh{} },
-	"sh":    func(*Env) service.Scheduler { return &sh{} },
-	"sed":   func(*Env) service.Scheduler { return &sed{} },
-	"nq":    func(*Env) service.Scheduler { return &nq{} },
-	"fo":    func(*Env) service.Scheduler { return &fo{} },
-	"ovf":   func(*Env) service.Scheduler { return &ovf{} },
-	"mh":    func(*Env) service.Scheduler { return &mh{} },
-	"twos":  func(e *Env) service.Scheduler { return &twos{rand: e.Rand} },
+	"rr":  func(*Env) service.Scheduler { return &rr{cursor: -1} },
+	"wrr": func(*Env) service.Scheduler { return &wrr{} },
+	"lc":  func(*Env) service.Scheduler { return newLC() },
+	"wlc": func(*Env) service.Scheduler { return newWLC() },
+	"lblc": func(e *Env) service.Scheduler {
+		return &lblc{least: least{of: overhead}, cache: newCache(), expiration: e.LBLCExpiration}
+	},
+	"lblcr": func(e *Env) service.Scheduler {
+		return &lblcr{least: least{of: overhead}, cache: newCache(), expiration: e.LBLCRExpiration}
+	},
+	"dh":   func(*Env) service.Scheduler { return &dh{} },
+	"sh":   func(*Env) service.Scheduler { return &sh{} },
+	"sed":  func(*Env) service.Scheduler { return newSED() },
+	"nq":   func(*Env) service.Scheduler { return newNQ() },
+	"fo":   func(*Env) service.Scheduler { return &fo{} },
+	"ovf":  func(*Env) service.Scheduler { return &ovf{} },
+	"mh":   func(*Env) service.Scheduler { return &mh{} },
+	"twos": func(e *Env) service.Scheduler { return &twos{rand: e.Rand} },
 }
 
 // New makes a scheduler by LVS's name for it; service.ErrNoScheduler.

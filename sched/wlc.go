@@ -2,7 +2,10 @@ package sched
 
 import "github.com/fastlb/fastlb/service"
 
-// wlc is weighted least connection: the lowest overhead for its weight (spec/schedulers.md 5).
-type wlc struct{ list }
+// newWLC is weighted least connection: the lowest overhead for its weight (spec/schedulers.md 5).
+func newWLC() service.Scheduler {
+	return &least{of: overhead}
+}
 
-func (s *wlc) Schedule(*service.Request) *service.Server { return leastWeighted(s.servers) }
+// overhead is what wlc, and lblc and lblcr where they choose like it, compare.
+func overhead(s *service.Server) (load, weight int64) { return s.Overhead(), usable(s) }

@@ -10,7 +10,7 @@ const ServerClassic uint32 = 1 << 2
 func (s *Server) Available() bool { return atomic.LoadUint32(&s.Flags)&ServerAvailable != 0 }
 
 // InUse tells whether the slot holds a server, linked or in the trash. Control path only.
-func (s *Server) InUse() bool { return s.State != slotFree }
+func (s *Server) InUse() bool { return s.State == slotLinked || s.State == slotTrash }
 
 // Overloaded tells whether the upper threshold keeps new connections away.
 func (s *Server) Overloaded() bool { return atomic.LoadUint32(&s.Flags)&ServerOverload != 0 }
@@ -76,6 +76,7 @@ func (s *Server) Unbind(template, active bool) {
 		atomic.AddInt32(&s.Inactive, -1)
 	}
 	s.lower()
+	s.tell()
 }
 
 // Activate moves a connection from the inactive to the active ones. Their sum, which the thresholds look at, is the same
@@ -89,6 +90,7 @@ func (s *Server) Activate() {
 func (s *Server) Deactivate() {
 	atomic.AddInt32(&s.Inactive, 1)
 	atomic.AddInt32(&s.Active, -1)
+	s.tell()
 }
 
 // total is the number of connections that the thresholds look at.
@@ -115,6 +117,7 @@ func (s *Server) raise() {
 	s.setFlags(ServerOverload, 0)
 	if s.total() < s.lowMark() { // another worker took the last connection away meanwhile
 		s.setFlags(0, ServerOverload)
+		s.tell()
 	}
 }
 
@@ -145,6 +148,9 @@ func (s *Server) limit(upper, lower uint32) {
 func (s *Server) setFlags(set, clear uint32) {
 	for {
 		old := atomic.LoadUint32(&s.Flags)
+		if old&^clear|set == old {
+			return
+		}
 		if atomic.CompareAndSwapUint32(&s.Flags, old, old&^clear|set) {
 			return
 		}

@@ -53,6 +53,7 @@ func (t *Table) AddServer(id ID, spec ServerSpec) error {
 	s.setFlags(ServerAvailable, 0)
 	e.Servers = slices.Insert(slices.Clone(e.Servers), 0, s)
 	e.frozen = nil
+	t.watch(e)
 	e.picker.update(e.Servers, ServerAdded, s)
 	return nil
 }
@@ -227,6 +228,7 @@ func (t *Table) EmptyTrash(now clock.Time) (freed int) {
 			s.Removed = int64(now)
 		case now >= clock.Time(s.Removed)+TrashIdle:
 			delete(t.trash, identityOf(s))
+			unwatch(s)
 			t.slots.Free(s)
 			freed++
 		}
@@ -240,11 +242,15 @@ func (t *Table) Trash() int { return len(t.trash) }
 // ClearCounts sets the connection counts of all servers to 0: before a recount of what the flow table holds, when no
 // worker runs.
 func (t *Table) ClearCounts() {
-	for n := 1; n <= t.slots.Capacity(); n++ {
-		s := t.slots.Get(uint32(n))
+	for n := uint32(1); n <= t.slots.High(); n++ {
+		s := t.slots.Get(n)
+		if !s.InUse() {
+			continue
+		}
 		atomic.StoreInt32(&s.Active, 0)
 		atomic.StoreInt32(&s.Inactive, 0)
 		atomic.StoreInt32(&s.Persistent, 0)
 		s.setFlags(0, ServerOverload)
+		s.tell()
 	}
 }

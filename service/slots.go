@@ -13,6 +13,7 @@ const (
 	slotFree   uint8 = iota
 	slotLinked       // in a service
 	slotTrash        // removed from its service, connections may still refer to it (spec/connections.md 8.1)
+	slotAnchor       // holds no server: see watch.go; free to the next process
 )
 
 // never is the value of Server.Removed while a removed server has not been seen idle.
@@ -63,9 +64,13 @@ func OpenSlots(mem []byte) (*Slots, error) {
 	s := &Slots{servers: servers}
 	for i := range servers {
 		v := &servers[i]
+		if v.State == slotAnchor {
+			v.State = slotFree
+		}
 		if v.State == slotFree {
 			continue
 		}
+		v.Watch, v.Changed, v.NextChange = 0, 0, 0
 		if v.Number != uint32(i+1) || v.State > slotTrash {
 			return nil, fmt.Errorf("%w: slot %d is damaged", ErrBadSlots, i+1)
 		}
@@ -115,6 +120,18 @@ func (s *Slots) Alloc() *Server {
 	s.high = max(s.high, n)
 	v := &s.servers[n-1]
 	*v = Server{Number: n, State: slotLinked}
+	return v
+}
+
+// anchor takes the highest free slot for an anchor; nil: all are in use.
+func (s *Slots) anchor() *Server {
+	if len(s.free) == 0 {
+		return nil
+	}
+	n := s.free[0]
+	s.free = s.free[1:]
+	v := &s.servers[n-1]
+	*v = Server{Number: n, State: slotAnchor}
 	return v
 }
 

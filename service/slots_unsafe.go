@@ -23,3 +23,8 @@ func view(mem []byte) (*slotsHeader, []Server, bool) {
 	n := len(mem)/slotSize - 1
 	return (*slotsHeader)(unsafe.Pointer(&mem[0])), unsafe.Slice((*Server)(unsafe.Pointer(&mem[slotSize])), n), true
 }
+
+// slot returns the slot of another number in the memory that s lies in. The number must come from a slot there.
+func (s *Server) slot(number uint32) *Server {
+	return (*Server)(unsafe.Add(unsafe.Pointer(s), (int(number)-int(s.Number))*slotSize))
+}

@@ -31,6 +31,7 @@ type Table struct {
 	services []*entry // in the order of creation
 	byID     map[ID]*entry
 	trash    map[identity]*Server
+	anchors  []*Server // of services that are gone: see watch.go
 	marks    []Mark
 	last     uint32 // number of the service made last
 	classic  bool
@@ -43,6 +44,7 @@ type entry struct {
 	frozen  *Service // the copy in the last snapshot, while nothing has changed
 	residue Stats    // what servers counted that have left
 	zero    Stats    // where -Z was
+	anchor  *Server  // hears of falling loads; nil: few servers
 }
 
 // NewTable makes an empty table over slots. makeScheduler is asked for a scheduler by its name and says ErrNoScheduler
@@ -146,6 +148,9 @@ func (t *Table) drop(e *entry) {
 		t.leave(e, s)
 	}
 	t.close(e)
+	if e.anchor != nil {
+		t.anchors = append(t.anchors, e.anchor)
+	}
 	e.Servers = nil
 	delete(t.byID, e.ID)
 }
@@ -185,8 +190,11 @@ func (t *Table) Marks() []Mark { return t.marks }
 // SetClassic chooses between the counting rules of kernels before 2026 and later ones for all servers.
 func (t *Table) SetClassic(classic bool) {
 	t.classic = classic
-	for n := 1; n <= t.slots.Capacity(); n++ {
-		t.rule(t.slots.Get(uint32(n)))
+	for n := uint32(1); n <= t.slots.High(); n++ {
+		if s := t.slots.Get(n); s.InUse() {
+			t.rule(s)
+			s.tell()
+		}
 	}
 }
 

@@ -145,7 +145,11 @@ type Server struct {
 	Persistent int32  // templates; add
 	Forward    uint32 // Method, TunnelType and TunnelChecksum, a byte each from the lowest
 	TunPort    uint32 // GUE, host order
-	_          [24]byte
+	Watch      uint32 // slot number of the anchor that hears of falling loads; 0: none. See watch.go
+	Changed    uint32 // 1: on the anchor's stack; CAS
+	NextChange uint32 // next on the stack; of an anchor: the first
+	Place      uint32 // index in the service's list; writer: the scheduler
+	_          [8]byte
 }
 
 // Request is what a scheduler may look at for a new connection. Addresses and ports are the packet's.
