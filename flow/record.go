@@ -55,7 +55,8 @@ const (
 // Written by whichever worker handles one of the connection's packets (a NAT connection's halves may meet different
 // workers), so Flags (with the state), Deadline, Hop and the counters are accessed atomically or through internal/store: the last
 // writer wins, and each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written once, before the record
-// is published by the index word; CPort alone may be filled in later (FlagNoCPort) by re-keying.
+// is published by the index word; the ports alone may change later, by Rekey: whoever may meet
+// that reads them by InKey or OutKey.
 // Ports are in host order.
 type Conn struct {
 	Client   packet.Addr // caddr; of a template: masked
