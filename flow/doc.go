@@ -32,9 +32,8 @@
 //	free ──Alloc──▶ private ──Insert──▶ published ──Remove──▶ limbo ──grace period──▶ free
 //	                   └──Free, lost Insert──▶                 every worker began a round
 //
-// Words are published and removed by compare-and-swap, the client's side first and undone first by nobody: a record is a
-// connection exactly while its client-side word is decided and FlagHashed is set. That is what Open goes by after a
-// crash. Insert (insert.go) explains why of two equal connections one alone is ever found, Sweep (expiry.go) why a
+// Words are published and removed by compare-and-swap, the client's side first: a record is a connection exactly while
+// its client-side word is decided and FlagHashed is set. That is what Open goes by after a crash. Insert (insert.go) explains why of two equal connections one alone is ever found, Sweep (expiry.go) why a
 // deadline is not slept over, collect (epoch.go) why no record changes under a worker that holds it.
 //
 // A worker that stops in the middle of a round (descheduled, say) holds up the reuse of records that were removed

@@ -45,17 +45,17 @@ const (
 //
 //	0            16           32     34     36     38    39    40       44       48         56     60      64
 //	+------------+------------+------+------+------+-----+-----+--------+--------+----------+------+-------+
-//	| Client     | Virtual    |CPort |VPort |DPort |Proto|  -  | Server | Flags  | Deadline | Hop  |InPkts |
+//	| Client     | Virtual    |CPort |VPort |DPort |Proto|fam. | Server | Flags  | Deadline | Hop  |InPkts |
 //	+------------+------------+------+------+------+-----+-----+--------+--------+----------+------+-------+
 //	64           80           88       92        96         100         104      108        112    120    128
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
-//	| Dest       | Timeout    |Control |NControl | Service  | Mark      | Next   | Extra    |Packed| Spare|
+//	| Dest       | Timeout    |Control |NControl | Service  | Mark      | -      | Extra    |Create|LastSe|
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
 //
 // Written by whichever worker handles one of the connection's packets (a NAT connection's halves may meet different
-// workers), so Flags (with the state), Deadline, Hop and the counters are accessed atomically or through internal/store: the last
-// writer wins, and each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written once, before the record
-// is published by the index word; the ports alone may change later, by Rekey: whoever may meet
+// workers), so Flags (with the state), Deadline, Hop and the counters are accessed atomically or through internal/store:
+// the last writer wins, and each of them is right on its own. Client … DPort, Proto, Server, Dest and Service are written
+// once, before the record is published by the index word; the ports alone may change later, by Rekey: whoever may meet
 // that reads them by InKey or OutKey.
 // Ports are in host order.
 type Conn struct {
