@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"net/netip"
@@ -216,6 +217,27 @@ func TestDiff(t *testing.T) {
 	}
 	if again := config.Diff(new, parse(t, after)); len(again) != 0 {
 		t.Errorf("difference of equals: %v", again)
+	}
+}
+
+// TestJSON checks that a configuration survives being kept as JSON, as the director does between two starts.
+func TestJSON(t *testing.T) {
+	c, err := config.Load("testdata/complete/fastlb.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*config.Config{c, parse(t, before), parse(t, after), config.Default()} {
+		text, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back config.Config
+		if err := json.Unmarshal(text, &back); err != nil {
+			t.Fatal(err)
+		}
+		if d := config.Diff(c, &back); len(d) != 0 {
+			t.Errorf("%v", d)
+		}
 	}
 }
 

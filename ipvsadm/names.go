@@ -43,6 +43,9 @@ func SystemNames() *Names {
 	}
 	return &Names{
 		Host: func(name string) (a netip.Addr, ok bool) {
+			if strings.Trim(name, "0123456789.") == "" {
+				return a, false // a mistyped address, no name
+			}
 			ok = ask(func(ctx context.Context) error {
 				list, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
 				if err == nil {

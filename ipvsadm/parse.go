@@ -51,9 +51,8 @@ type parser struct {
 	popt
 	cmd    Command
 	names  *Names
-	flags  string     // -b, to be understood when the scheduler is known
-	server netip.Addr // as -r gave it; with family beside it, which a v4-mapped address does not tell
-	family uint8      // of server
+	flags  string // -b, to be understood when the scheduler is known
+	family uint8  // of -r, which a v4-mapped address does not tell
 }
 
 // command takes the first option, which must be a command.

@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 		return name
 	}
 	good := file("interfaces: [{name: eth0}]\nservices: [{address: 192.0.2.10:80, servers: [{address: 10.0.0.1:8080}]}]\n")
-	bad := file("services:\n  - {adress: 192.0.2.10:80}\nlog: {level: loud}\n")
+	bad := file("services:\n  - {addr: 192.0.2.10:80}\nlog: {level: loud}\n")
 
 	got := call(t, "fastlb", "check", "--config", good)
 	if got.status != done || !strings.Contains(got.stdout, "tcp 192.0.2.10:80") || !strings.Contains(got.stdout, "warning: "+good+":2:57: ") {
@@ -132,7 +132,7 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v: %+v", err, got)
 	}
 	got = call(t, "fastlb", "check", "--config", bad)
-	if got.status != failed || got.stdout != "" || strings.Count(got.stderr, "\n") != 3 || !strings.Contains(got.stderr, bad+":2:6: services[0].adress: unknown key") {
+	if got.status != failed || got.stdout != "" || strings.Count(got.stderr, "\n") != 3 || !strings.Contains(got.stderr, bad+":2:6: services[0].addr: unknown key") {
 		t.Errorf("%+v", got)
 	}
 	got = call(t, "fastlb", "check", "--config", bad, "--output", "json")
