@@ -47,7 +47,7 @@ type Follower struct {
 	opt       Options
 	snapshot  atomic.Pointer[neigh.Snapshot]
 	asks      chan hopKey
-	commands  chan func()
+	commands  chan func() (changed bool)
 	events    chan event
 	done      chan struct{}
 	closeOnce sync.Once
@@ -78,7 +78,7 @@ type event struct {
 // Start dumps the network and follows it from then on.
 func Start(opt Options) (_ *Follower, err error) {
 	f := &Follower{
-		opt: opt, asks: make(chan hopKey, 1024), commands: make(chan func()), events: make(chan event, 1024), done: make(chan struct{}),
+		opt: opt, asks: make(chan hopKey, 1024), commands: make(chan func() bool), events: make(chan event, 1024), done: make(chan struct{}),
 		b: neigh.NewBuilder(), state: map[hopKey]int{}, static: maps.Clone(opt.Neighbors), fixed: map[hopKey]bool{}, used: map[hopKey]used{},
 	}
 	defer func() {
@@ -125,7 +125,7 @@ func (f *Follower) Ask(iface int, addr netip.Addr) {
 // Keep says which next hops are to be kept resolved although nobody asks: those of the real servers.
 func (f *Follower) Keep(hops []neigh.HopID) {
 	s := f.Snapshot()
-	f.do(func() {
+	f.do(func() (changed bool) {
 		for k, u := range f.used {
 			u.kept = false
 			f.used[k] = u
@@ -137,25 +137,27 @@ func (f *Follower) Keep(hops []neigh.HopID) {
 			u.kept = true
 			f.used[k] = u
 			if !h.Resolved {
-				f.ask(k)
+				changed = f.ask(k) || changed
 			}
 		}
+		return changed
 	})
 }
 
 // SetNeighbors replaces the static neighbours.
 func (f *Follower) SetNeighbors(list map[netip.Addr][6]byte) {
-	f.do(func() {
+	f.do(func() bool {
 		f.static = maps.Clone(list)
 		f.setStatic()
+		return true
 	})
 }
 
 // do runs a function in the loop and waits for it; after Close it does nothing.
-func (f *Follower) do(fn func()) {
+func (f *Follower) do(fn func() (changed bool)) {
 	ran := make(chan struct{})
 	select {
-	case f.commands <- func() { fn(); close(ran) }:
+	case f.commands <- func() bool { defer close(ran); return fn() }:
 		<-ran
 	case <-f.done:
 	}
@@ -274,8 +276,9 @@ func (f *Follower) loop() {
 				changed()
 			}
 		case c := <-f.commands:
-			c()
-			changed()
+			if c() {
+				changed()
+			}
 		case <-again.C:
 			if f.refresh() {
 				changed()
