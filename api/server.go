@@ -91,11 +91,7 @@ func (s *server) services(*http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Service, len(list))
-	for i := range list {
-		out[i] = show(&list[i])
-	}
-	return out, nil
+	return Show(list), nil
 }
 
 func (s *server) service(r *http.Request) (Service, error) {

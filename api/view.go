@@ -151,6 +151,15 @@ func show(e *control.ServiceEntry) Service {
 	return s
 }
 
+// Show converts a listing into what the API shows.
+func Show(list []control.ServiceEntry) []Service {
+	out := make([]Service, len(list))
+	for i := range list {
+		out[i] = show(&list[i])
+	}
+	return out
+}
+
 // entry converts back.
 func (s *Service) entry() (e control.ServiceEntry, err error) {
 	if e.Spec.ID, err = ParseID(s.ID); err != nil {

@@ -89,6 +89,7 @@ type FlowStatus struct {
 	State    string `json:"state,omitempty"`
 	Adopted  uint64 `json:"adopted,omitempty"` // connections found in the state file at start
 	Bytes    uint64 `json:"bytes"`
+	Pages    string `json:"pages"` // kind of memory pages
 }
 
 // PassStatus is the way back to the kernel's stack.

@@ -1,0 +1,333 @@
+package director
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/safchain/ethtool"
+	"go.uber.org/zap"
+
+	"github.com/fastlb/fastlb/neigh"
+	"github.com/fastlb/fastlb/numa"
+	"github.com/fastlb/fastlb/ring"
+	"github.com/fastlb/fastlb/worker"
+	"github.com/fastlb/fastlb/xdp"
+)
+
+// attached is an interface with our program on it.
+type attached struct {
+	nic
+	want       string // attach of the configuration
+	driver     string
+	total      int // queues that it had when it was attached
+	attachment *xdp.Attachment
+	detached   bool
+	zeroCopy   bool
+	why        string // why no better mode was had
+	macs       [][6]byte
+}
+
+// mode is the contract's word for how packets come and go.
+func (n *attached) mode() string {
+	switch {
+	case n.attachment.Mode() == xdp.Generic:
+		return "generic"
+	case n.zeroCopy:
+		return "zerocopy"
+	}
+	return "copy"
+}
+
+// detach takes the program off; once.
+func (n *attached) detach() error {
+	if n.detached {
+		return nil
+	}
+	n.detached = true
+	return n.attachment.Detach()
+}
+
+// busyPatience is how long a queue may be taken: the kernel gives one back a moment after the last socket is closed.
+const busyPatience = 2 * time.Second
+
+// attachInterfaces finds the interfaces, attaches the program, shares the queues out and opens the sockets. Nothing is
+// taken from the wire yet: the program has no rules.
+func (d *Director) attachInterfaces() error {
+	tool, err := ethtool.NewEthtool()
+	if err != nil {
+		return fmt.Errorf("ask drivers (ethtool): %w", err)
+	}
+	d.tool = tool
+	d.later(func() error { tool.Close(); return nil })
+	topology, err := numa.Read()
+	if err != nil {
+		return err
+	}
+	if err := d.findInterfaces(topology); err != nil {
+		return err
+	}
+	if d.programs, err = xdp.Load(); err != nil {
+		return err
+	}
+	d.later(d.programs.Close)
+	for _, n := range d.nics {
+		if err := d.attach(n); err != nil {
+			return err
+		}
+	}
+	allowed, err := numa.Allowed()
+	if err != nil {
+		return err
+	}
+	nics := make([]nic, len(d.nics))
+	for i, n := range d.nics {
+		nics[i] = n.nic
+	}
+	places, warnings, err := seats(nics, d.cfg.Workers.CPUs, allowed, topology)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		d.log.Warn(w)
+	}
+	return d.openSockets(places)
+}
+
+// findInterfaces looks the configured interfaces up. A VLAN's packets come through the NIC that carries it.
+func (d *Director) findInterfaces(topology *numa.Topology) error {
+	net := d.net.Snapshot()
+	var faults []error
+	for _, c := range d.cfg.Interfaces {
+		name := c.Name
+		i, ok := net.InterfaceByName(name)
+		if ok {
+			i = net.Interfaces[i].Parent
+		} else if c.Parent != "" {
+			i, ok = net.InterfaceByName(c.Parent)
+		}
+		if !ok {
+			faults = append(faults, fmt.Errorf("interface %s: %w", name, xdp.ErrNoInterface))
+			continue
+		}
+		f := &net.Interfaces[i]
+		if slices.ContainsFunc(d.nics, func(n *attached) bool { return n.index == f.Index }) {
+			continue
+		}
+		if !f.Up {
+			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
+			continue
+		}
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: topology.NICNode(f.Name)}, want: c.Attach, macs: macsOf(net, f.Index)}
+		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
+		n.total = d.countQueues(f.Name)
+		for q := range n.total {
+			if len(c.Queues) == 0 || slices.Contains(c.Queues, q) {
+				n.queues = append(n.queues, q)
+			}
+		}
+		for _, q := range c.Queues {
+			if q >= n.total {
+				faults = append(faults, fmt.Errorf("interface %s: queues: there is no queue %d, it has %d (`ethtool -l %s`)", f.Name, q, n.total, f.Name))
+			}
+		}
+		if len(n.queues) < n.total {
+			d.log.Warn("packets that RSS sends to other queues are lost: point it at these (`ethtool -X`)", zap.String("interface", f.Name), zap.Ints("queues", n.queues), zap.Int("of", n.total))
+		}
+		if f.MTU+18 > ring.MaxPacket {
+			d.log.Warn("MTU is larger than a frame: longer packets are lost", zap.String("interface", f.Name), zap.Uint32("mtu", f.MTU), zap.Int("frame", ring.MaxPacket-18))
+		}
+		d.nics = append(d.nics, n)
+	}
+	if len(d.cfg.Interfaces) == 0 {
+		faults = append(faults, errors.New("no interface: name one under interfaces: in the configuration, or with --interface"))
+	}
+	return errors.Join(faults...)
+}
+
+// macsOf are the addresses that packets for the director come to on a NIC: its own and those of VLANs on it.
+func macsOf(net *neigh.Snapshot, index int) (macs [][6]byte) {
+	nic := -1
+	for i := range net.Interfaces {
+		if net.Interfaces[i].Index == index && !net.Interfaces[i].Gone {
+			nic = i
+		}
+	}
+	for i := range net.Interfaces {
+		f := &net.Interfaces[i]
+		if !f.Gone && (i == nic || f.Parent == nic) && !slices.Contains(macs, f.MAC) {
+			macs = append(macs, f.MAC)
+		}
+	}
+	return macs
+}
+
+// setMACs follows changes of addresses.
+func (n *attached) setMACs(net *neigh.Snapshot) error {
+	macs := macsOf(net, n.index)
+	if len(macs) == 0 || slices.Equal(macs, n.macs) { // none: the interface is gone
+		return nil
+	}
+	if err := n.attachment.SetMACs(macs); err != nil {
+		return err
+	}
+	n.macs = macs
+	return nil
+}
+
+// attach puts the program on an interface, natively if the driver can and nothing else is asked for.
+func (d *Director) attach(n *attached) (err error) {
+	if err := d.setOffloads(n, n.want == "generic"); err != nil {
+		return err
+	}
+	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: n.total}
+	modes := []xdp.Mode{xdp.Native}
+	switch n.want {
+	case "auto", "":
+		modes = []xdp.Mode{xdp.Native, xdp.Generic}
+	case "generic":
+		modes = []xdp.Mode{xdp.Generic}
+	}
+	for _, m := range modes {
+		if m == xdp.Generic && n.why != "" {
+			if err := d.setOffloads(n, true); err != nil {
+				return err
+			}
+		}
+		if n.attachment, err = d.programs.Attach(ifc, m); err == nil {
+			d.later(n.detach)
+			return nil
+		}
+		if !errors.Is(err, xdp.ErrNotSupported) {
+			return err
+		}
+		n.why = err.Error()
+	}
+	return err
+}
+
+// openSockets opens the workers' sockets: with zero-copy if every interface can, else with copying. All sockets of a
+// worker share one UMEM, and the kernel's choice for the first holds for all.
+func (d *Director) openSockets(places []seat) error {
+	binds := []ring.Bind{ring.BindCopy}
+	asked := ""
+	able := true
+	for _, n := range d.nics {
+		able = able && n.attachment.Mode() == xdp.Native && n.want != "copy" && n.want != "generic"
+		if n.want == "zerocopy" {
+			asked = n.name
+		}
+	}
+	switch {
+	case able && asked != "":
+		binds = []ring.Bind{ring.BindZeroCopy}
+	case able:
+		binds = []ring.Bind{ring.BindZeroCopy, ring.BindCopy}
+	case asked != "":
+		return fmt.Errorf("interface %s: attach: zerocopy needs all interfaces to have it: they share their frames", asked)
+	}
+	var err error
+	for _, b := range binds {
+		if err = d.openWith(places, b); err == nil {
+			break
+		}
+		if b == binds[len(binds)-1] || !errors.Is(err, ring.ErrNotSupported) {
+			return err
+		}
+		for _, n := range d.nics {
+			if n.why == "" {
+				n.why = err.Error()
+			}
+		}
+	}
+	for _, n := range d.nics {
+		d.log.Info("interface attached", zap.String("interface", n.name), zap.String("driver", n.driver), zap.String("mode", n.mode()),
+			zap.Ints("queues", n.queues), zap.String("why", n.why))
+	}
+	return nil
+}
+
+// openWith opens all sockets in one way, or none.
+func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
+	mode, err := parsePoll(d.cfg.Workers.Poll)
+	if err != nil {
+		return err
+	}
+	huge, err := numa.ParseHugePages(d.cfg.Workers.Hugepages)
+	if err != nil {
+		return err
+	}
+	slots := max(1<<bits.Len(uint(d.cfg.Workers.Frames)/4)>>1, minSlots)
+	sizes := ring.Sizes{Fill: slots, Completion: slots, RX: slots, TX: slots}
+	undo := len(d.undo)
+	defer func() {
+		if err != nil {
+			for len(d.undo) > undo {
+				last := len(d.undo) - 1
+				err = errors.Join(err, d.undo[last]())
+				d.undo = d.undo[:last]
+			}
+			d.runners = nil
+		}
+	}()
+	for _, s := range places {
+		count := 0
+		for _, q := range s.queues {
+			count += len(q)
+		}
+		r := &runner{seat: s, mode: mode}
+		// Every ring may be full at once, and a batch of each port, what waits for neighbours and what is being cut into
+		// fragments is on top.
+		frames := count*sizes.FramesFor() + len(s.queues)*worker.MaxBatch + spareFrames
+		if r.umem, err = ring.NewUMEM(ring.UMEMConfig{Frames: frames, HugePages: huge, Node: s.node}); err != nil {
+			return fmt.Errorf("worker %d: %w", s.id, err)
+		}
+		d.later(r.umem.Close)
+		if have := r.umem.Frames.Cap(); have < frames {
+			return fmt.Errorf("worker %d: %d frames, %d are needed", s.id, have, frames)
+		}
+		for i, queues := range s.queues {
+			var own []*ring.Socket
+			for _, q := range queues {
+				socket, err := d.openSocket(d.nics[i], q, r.umem, bind, sizes)
+				if err != nil {
+					return fmt.Errorf("worker %d: %w", s.id, err)
+				}
+				own = append(own, socket)
+			}
+			r.sockets = append(r.sockets, own...)
+			r.ports = append(r.ports, newPort(own))
+		}
+		if r.poller, err = ring.NewPoller(r.sockets...); err != nil {
+			return fmt.Errorf("worker %d: %w", s.id, err)
+		}
+		d.later(r.poller.Close)
+		d.runners = append(d.runners, r)
+	}
+	return nil
+}
+
+// minSlots is the least number of slots of a ring.
+const minSlots = 64
+
+// spareFrames are for what a worker holds outside of its rings.
+const spareFrames = 1024
+
+func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, bind ring.Bind, sizes ring.Sizes) (*ring.Socket, error) {
+	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: bind, Sizes: sizes}
+	socket, err := ring.Open(cfg)
+	for until := time.Now().Add(busyPatience); errors.Is(err, ring.ErrQueueBusy) && time.Now().Before(until); socket, err = ring.Open(cfg) {
+		time.Sleep(restTime)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.later(socket.Close)
+	n.zeroCopy = socket.ZeroCopy()
+	if err := n.attachment.SetSocket(queue, socket.FD()); err != nil {
+		return nil, err
+	}
+	return socket, nil
+}
