@@ -18,6 +18,9 @@ const (
 
 // commands is the table of subcommands: one constructor each, in its own file, in the order that help lists them.
 var commands = []func(*env) *cobra.Command{
+	newRun,
+	newReload,
+	newStatus,
 	newIpvsadm,
 	newIpvsadmSave,
 	newIpvsadmRestore,
