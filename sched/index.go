@@ -1,6 +1,10 @@
 package sched
 
-import "github.com/fastlb/fastlb/service"
+import (
+	"sync/atomic"
+
+	"github.com/fastlb/fastlb/service"
+)
 
 // measure is what a scheduler compares of a server: load for weight. A weight of 0 means that the server is not to be
 // chosen.
@@ -57,7 +61,7 @@ func (l *least) Update(servers []*service.Server, ev service.Event, subject *ser
 		l.tree[l.size+i] = -1
 		if i < len(servers) {
 			l.tree[l.size+i] = int32(i)
-			servers[i].Place = uint32(i)
+			atomic.StoreUint32(&servers[i].Place, uint32(i))
 		}
 	}
 	l.build()
@@ -94,7 +98,7 @@ func (l *least) replay(i int32) {
 
 // measure looks at a server anew if it is in the list, and tells whether its load was not what it was taken for.
 func (l *least) measure(s *service.Server) bool {
-	i := s.Place
+	i := atomic.LoadUint32(&s.Place)
 	if i >= uint32(len(l.servers)) || l.servers[i] != s {
 		return false
 	}

@@ -8,15 +8,21 @@ type CounterLine struct {
 }
 
 // Conn counts a new connection.
+//
+//fastlb:hot
 func (l *CounterLine) Conn() { add(&l.conns, 1) }
 
 // In counts a packet from the client.
+//
+//fastlb:hot
 func (l *CounterLine) In(bytes uint32) {
 	add(&l.inPkts, 1)
 	add(&l.inBytes, uint64(bytes))
 }
 
 // Out counts a packet from the server.
+//
+//fastlb:hot
 func (l *CounterLine) Out(bytes uint32) {
 	add(&l.outPkts, 1)
 	add(&l.outBytes, uint64(bytes))
@@ -42,6 +48,8 @@ func NewCounters(workers, slots int) *Counters {
 func (c *Counters) Workers() int { return c.workers }
 
 // Line is the line of a worker for a slot number.
+//
+//fastlb:hot
 func (c *Counters) Line(worker int, slot uint32) *CounterLine {
 	return &c.lines[worker*c.stride+int(slot)]
 }

@@ -15,6 +15,7 @@ type key struct {
 	family uint8
 }
 
+//fastlb:hot
 func (k *key) hash() uint64 {
 	h := (k.addr.Hi ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
 	h ^= k.addr.Lo + uint64(k.mark)<<32 + uint64(k.port)<<16 + uint64(k.proto)<<8 + uint64(k.family)
@@ -53,6 +54,8 @@ func (x *index) put(k key, value int32) {
 }
 
 // get returns the key's value, or 0.
+//
+//fastlb:hot
 func (x *index) get(k *key) int32 {
 	if len(x.cells) == 0 {
 		return 0
@@ -61,6 +64,8 @@ func (x *index) get(k *key) int32 {
 }
 
 // find returns the key's cell or the empty one where it would go.
+//
+//fastlb:hot
 func (x *index) find(k *key) *cell {
 	mask := uint64(len(x.cells) - 1)
 	for i := k.hash() & mask; ; i = (i + 1) & mask {

@@ -49,6 +49,8 @@ func (s *Server) Overhead() int64 {
 func (s *Server) Delay() int64 { return int64(atomic.LoadInt32(&s.Active)) + 1 }
 
 // Bind counts a new connection, which begins inactive, or a persistence template, and applies the upper threshold.
+//
+//fastlb:hot
 func (s *Server) Bind(template bool) {
 	if template {
 		atomic.AddInt32(&s.Persistent, 1)
@@ -63,6 +65,8 @@ func (s *Server) Bind(template bool) {
 
 // Unbind takes a connection, which was active or inactive, or a template off the counts and applies the lower
 // threshold.
+//
+//fastlb:hot
 func (s *Server) Unbind(template, active bool) {
 	switch {
 	case template:
@@ -81,12 +85,16 @@ func (s *Server) Unbind(template, active bool) {
 
 // Activate moves a connection from the inactive to the active ones. Their sum, which the thresholds look at, is the same
 // before and after.
+//
+//fastlb:hot
 func (s *Server) Activate() {
 	atomic.AddInt32(&s.Active, 1)
 	atomic.AddInt32(&s.Inactive, -1)
 }
 
 // Deactivate is the reverse of Activate.
+//
+//fastlb:hot
 func (s *Server) Deactivate() {
 	atomic.AddInt32(&s.Inactive, 1)
 	atomic.AddInt32(&s.Active, -1)

@@ -96,6 +96,8 @@ func (s *Service) key() key {
 
 // Lookup finds the service of a packet in the kernel's order (spec/connections.md 3.2): by mark, exactly, as data of an
 // FTP service, by port 0. nil: none. It does not allocate.
+//
+//fastlb:hot
 func (s *Snapshot) Lookup(mark uint32, family, proto uint8, dst packet.Addr, dport uint16) *Service {
 	if mark != 0 && s.hasFWM {
 		if v := s.byKey.get(&key{mark: mark, family: family}); v != 0 {
@@ -131,6 +133,8 @@ func (s *Snapshot) Service(number uint32) *Service {
 }
 
 // Target is how to reach the server in a slot; nil for slot numbers that the snapshot does not cover.
+//
+//fastlb:hot
 func (s *Snapshot) Target(slot uint32) *Target {
 	if slot < uint32(len(s.Targets)) {
 		return &s.Targets[slot]
@@ -139,6 +143,8 @@ func (s *Snapshot) Target(slot uint32) *Target {
 }
 
 // HasAddr tells whether dst is the address of a service.
+//
+//fastlb:hot
 func (s *Snapshot) HasAddr(dst packet.Addr) bool { return s.addrs.get(&key{addr: dst}) != 0 }
 
 // HasNAT tells whether a real server of NAT has the address: its fragments are the director's business.
