@@ -27,18 +27,21 @@ type Attachment struct {
 func (p *Programs) Attach(ifc Interface, mode Mode) (_ *Attachment, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := &Attachment{programs: p, ifc: ifc, mode: mode, macs: map[[6]byte]bool{}, lock: -1}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("attach XDP program to %s in %s mode: %w", ifc.Name, mode, err), a.forget())
+			err = fmt.Errorf("attach XDP program to %s in %s mode: %w", ifc.Name, mode, err)
 		}
 	}()
-	if ifc.Queues < 1 {
-		return nil, errors.New("an interface has at least one queue")
-	}
-	if a.base, err = p.reserve(ifc.Queues); err != nil {
+	base, err := p.reserve(ifc.Queues)
+	if err != nil {
 		return nil, err
 	}
+	a := &Attachment{programs: p, ifc: ifc, mode: mode, base: base, macs: map[[6]byte]bool{}, lock: -1}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.forget())
+		}
+	}()
 	if a.lock, err = lockInterface(ifc.Index); err != nil {
 		return nil, err
 	}
@@ -174,10 +177,13 @@ func (a *Attachment) Detach() error {
 	a.programs.mu.Lock()
 	defer a.programs.mu.Unlock()
 	err := setXDP(a.ifc.Index, -1, a.programs.objects.FastlbSteer.FD(), modeFlag(a.mode)|unix.XDP_FLAGS_REPLACE)
-	if err != nil && !errors.Is(err, unix.ENODEV) { // the interface is gone, and the program with it
-		return fmt.Errorf("detach XDP program from %s: %w", a.ifc.Name, explainAttach(err))
+	if errors.Is(err, unix.ENODEV) { // the interface is gone, and the program with it
+		err = nil
 	}
-	return a.forget()
+	if err != nil {
+		err = fmt.Errorf("detach XDP program from %s: %w", a.ifc.Name, explainAttach(err))
+	}
+	return errors.Join(err, a.forget())
 }
 
 // forget gives back everything but the program's place on the interface. The caller holds programs.mu.

@@ -303,6 +303,12 @@ func TestLiveSteer(t *testing.T) {
 					break
 				}
 			}
+			// An interface that cannot be attached leaves the others' sockets alone.
+			other, _ := veth(t, "c", "d", 1)
+			other.Queues = 5000
+			if _, err := p.Attach(other, mode); err == nil {
+				t.Error("more queues than the map has room for")
+			}
 			// New rules at once: now the other one is ours.
 			r := testRules()
 			r.AddService(6, mustAddr(vip), 81)
@@ -331,4 +337,40 @@ func receive(t *testing.T, s *ring.Socket, d []ring.Desc) int {
 		t.Fatal(err)
 	}
 	return s.Receive(d)
+}
+
+// Interfaces get shares of the XSK map that do not overlap, and shares that were given back are used again.
+func TestLiveShares(t *testing.T) {
+	inNamespace(t)
+	p := load(t)
+	var attached []*Attachment
+	for i, queues := range []int{3, 2, 4} {
+		ifc, _ := veth(t, fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", i), queues)
+		a, err := p.Attach(ifc, Generic)
+		if err != nil {
+			t.Fatal(err)
+		}
+		attached = append(attached, a)
+	}
+	if got := []uint32{attached[0].base, attached[1].base, attached[2].base}; got[0] != 0 || got[1] != 3 || got[2] != 5 {
+		t.Errorf("shares begin at %v", got)
+	}
+	if err := attached[1].Detach(); err != nil {
+		t.Fatal(err)
+	}
+	for queues, want := range map[int]uint32{2: 3, 1: 3, 3: 9} {
+		if got, err := p.reserve(queues); err != nil || got != want {
+			t.Errorf("%d queues would begin at %d, want %d: %v", queues, got, want, err)
+		}
+	}
+	for _, bad := range []int{0, -1, 4097 - 9} {
+		if _, err := p.reserve(bad); err == nil {
+			t.Errorf("%d queues were accepted", bad)
+		}
+	}
+	for _, a := range []*Attachment{attached[0], attached[2]} {
+		if err := a.Detach(); err != nil {
+			t.Error(err)
+		}
+	}
 }

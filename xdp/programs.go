@@ -120,9 +120,12 @@ func (p *Programs) Close() error { return p.objects.Close() }
 
 // reserve finds a range of the XSK map for an interface's queues. The caller holds p.mu.
 func (p *Programs) reserve(queues int) (base uint32, err error) {
+	if queues < 1 {
+		return 0, fmt.Errorf("%d queues: an interface has at least one", queues)
+	}
 	size := p.objects.Xsks.MaxEntries()
 	for base = 0; ; {
-		if base+uint32(queues) > size {
+		if uint64(base)+uint64(queues) > uint64(size) {
 			return 0, fmt.Errorf("%d queues: no room for so many, all interfaces together may have %d", queues, size)
 		}
 		next := base
