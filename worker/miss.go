@@ -24,6 +24,14 @@ func (w *Worker) schedule(k *pkt) {
 		w.toKernel(k, perf.PassNotNew)
 		return
 	}
+	if loopback(k.key.Src) {
+		w.dispose(k, perf.LoopbackSource)
+		return
+	}
+	if !singleHost(k.key.Src) { // nobody to answer to; the kernel calls it martian
+		w.toKernel(k, perf.PassNoService)
+		return
+	}
 	var ref flow.Ref
 	var reason perf.Reason
 	if svc.Persistent {

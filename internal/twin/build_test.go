@@ -16,6 +16,7 @@ type frameSpec struct {
 	id       int
 	df       bool
 	options  []byte // IPv4, a multiple of 4
+	extra    []byte // IPv6: an extension header; its first byte is its own number, replaced by the next one's
 	sum      string // "": right; "zero"; "bad"
 }
 
@@ -92,6 +93,12 @@ func (s frameSpec) header(proto int, l4 []byte) []byte {
 	h[6], h[7] = byte(proto), byte(ttl)
 	copy(h[8:], s.src.Addr().AsSlice())
 	copy(h[24:], s.dst.Addr().AsSlice())
+	if len(s.extra) > 0 {
+		x := append([]byte(nil), s.extra...)
+		h[6], x[0] = x[0], byte(proto)
+		h = append(h, x...)
+		be.PutUint16(h[4:], uint16(len(x)+len(l4)))
+	}
 	return append(h, l4...)
 }
 

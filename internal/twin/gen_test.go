@@ -199,7 +199,7 @@ func (g *gen) addServer(s *vservice) {
 	if method == "-i" && g.one(3) {
 		v6 = !v6
 	}
-	net := pick(g.dice, "10.0.0.1%d", "10.0.0.1%d", "10.0.1.1%d")
+	net := pick(g.dice, "10.0.0.1%d", "10.0.0.1%d", "10.0.1.1%d", "10.9.7.1%d") // the last behind a gateway
 	if v6 {
 		net = pick(g.dice, "fd00:b::1%d", "fd00:c::1%d")
 	}
@@ -352,7 +352,10 @@ func (g *gen) fill(s *frameSpec) {
 	if g.one(12) && !v6 {
 		s.options = pick(g.dice, []byte{1, 1, 1, 0}, []byte{0x94, 4, 0, 0}, []byte{7, 7, 4, 0, 0, 0, 0, 0})
 	}
-	s.size = max(0, g.size(v6, map[int]int{protoTCP: 20, protoUDP: 8}[s.proto])-len(s.options))
+	if v6 && g.one(8) {
+		s.extra = pick(g.dice, []byte{0, 0, 1, 4, 0, 0, 0, 0}, []byte{60, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	}
+	s.size = max(0, g.size(v6, map[int]int{protoTCP: 20, protoUDP: 8}[s.proto])-len(s.options)-len(s.extra))
 }
 
 // reply sends a packet of a connection's server, or what a DR server would send straight to the client.
@@ -470,7 +473,7 @@ func (g *gen) fragments() {
 	}
 	g.fill(&s)
 	s.size = pick(g.dice, 1200, 2000, 2960, 100, 3000, 4000)
-	s.options = nil
+	s.options, s.extra = nil, nil
 	s.df = s.df && nic == 0 && s.size > 1500
 	if nic == 1 { // the kernel checks the TTL of replies before it reassembles them
 		s.ttl = max(s.ttl, 2)
@@ -572,7 +575,15 @@ func (g *gen) mutate() {
 func (g *gen) stray() {
 	v := pick(g.dice, g.services...)
 	s := frameSpec{to: macOut, from: macRouter, src: g.clientAddr(v.addr.Addr().Is6()), dst: v.addr, proto: v.proto, flags: flagSYN}
-	switch g.n(6) {
+	switch g.n(8) {
+	case 6: // sources that nobody may answer, or that must not leave the host
+		a := pick(g.dice, "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "10.0.0.12")
+		if s.src.Addr().Is6() {
+			a = pick(g.dice, "::", "ff02::1", "::1", "fd00:b::12")
+		}
+		s.src = netip.AddrPortFrom(netip.MustParseAddr(a), s.src.Port())
+	case 7: // through an upper-layer packet that is itself wrapped
+		s.proto, s.body = pick(g.dice, 4, 41, 50, 51, 132), make([]byte, 40)
 	case 0:
 		s.dst = netip.AddrPortFrom(v.addr.Addr(), 4444)
 	case 1:

@@ -215,6 +215,12 @@ func (t *Twin) schedule(p *ip, src, dst netip.AddrPort, flags int) (*conn, *Outc
 	if src.Port() == 20 {
 		return nil, &Outcome{Verdict: Pass, Reason: perf.PassNotNew}
 	}
+	if p.src.IsLoopback() {
+		return nil, &Outcome{Verdict: Drop, Reason: perf.LoopbackSource}
+	}
+	if b := p.src.AsSlice(); p.src.IsUnspecified() || p.src.IsMulticast() || !p.v6 && b[0] >= 240 {
+		return nil, &Outcome{Verdict: Pass, Reason: perf.PassNoService} // the kernel's route look-up calls it martian
+	}
 	d := svc.pick(p.src)
 	if d == nil {
 		o := t.refuse(p, perf.NoServer, unreachablePort, 0, p.dst)
