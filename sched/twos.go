@@ -2,6 +2,7 @@ package sched
 
 import (
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/fastlb/fastlb/service"
 )
@@ -59,12 +60,11 @@ func (s *twos) draw(total int64) int64 {
 	return int64(hi)
 }
 
-// Fixed returns a sequence that is the same in every run: SplitMix64 from 0.
+// Fixed returns a source whose sequence is the same in every run: SplitMix64 from 0. Any number of goroutines may draw.
 func Fixed() func() uint64 {
-	var state uint64
+	var state atomic.Uint64
 	return func() uint64 {
-		state += 0x9e3779b97f4a7c15
-		z := state
+		z := state.Add(0x9e3779b97f4a7c15)
 		z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 		z = (z ^ z>>27) * 0x94d049bb133111eb
 		return z ^ z>>31

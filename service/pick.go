@@ -15,7 +15,7 @@ type picker struct {
 // lock waits for the word. Holders are short (a scheduler's choice); only a control change that rebuilds a table takes
 // longer, and then giving the processor away helps.
 func (p *picker) lock() {
-	for n := 1; !p.busy.CompareAndSwap(0, 1); n++ {
+	for n := 1; p.busy.Load() != 0 || !p.busy.CompareAndSwap(0, 1); n++ {
 		if n%4096 == 0 {
 			runtime.Gosched()
 		}
