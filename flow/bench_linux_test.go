@@ -10,7 +10,7 @@ import (
 )
 
 // bigTable is a table of n connections in huge pages, filled in random order of key.
-func bigTable(b *testing.B, n uint32, method func(uint32) uint32) *Table {
+func bigTable(b *testing.B, n uint32, method func(uint32) uint32) (*Table, []byte) {
 	b.Helper()
 	m, err := Map(MapOptions{Regions: []RegionSpec{{"flows", Size(n)}}})
 	if err != nil {
@@ -32,7 +32,7 @@ func bigTable(b *testing.B, n uint32, method func(uint32) uint32) *Table {
 		}
 	}
 	b.Logf("%d connections, pages %s", n, m.Pages())
-	return tab
+	return tab, m.Region("flows")
 }
 
 func shuffled(n uint32) []uint32 {
@@ -110,7 +110,7 @@ func BenchmarkLookup(b *testing.B) {
 				if dir == "out" {
 					method, key = methodNAT, outKey
 				}
-				tab := bigTable(b, n, func(uint32) uint32 { return method })
+				tab, _ := bigTable(b, n, func(uint32) uint32 { return method })
 				miss := missTime(b, Size(n))
 				rng := rand.New(rand.NewPCG(8, 8))
 				keys := make([]Key, 1<<20)
@@ -260,4 +260,17 @@ func benchNew(b *testing.B, capacity, method uint32) {
 	b.ReportMetric(q.value(), "ns/connection")
 	b.ReportMetric(1e3/q.value(), "Mconn/s")
 	b.Logf("%d of %d connections live", tab.Len(), capacity)
+}
+
+// BenchmarkOpen is the recovery of a full table after a crash.
+func BenchmarkOpen(b *testing.B) {
+	n := benchSizes(b)[1]
+	_, mem := bigTable(b, n, func(uint32) uint32 { return methodNAT })
+	for b.Loop() {
+		again, err := Open(mem, 1)
+		if err != nil || again.Len() != int(n) {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(n), "ns/connection")
 }

@@ -15,7 +15,7 @@ func checkTable(t *testing.T, tab *Table) {
 			if w &= wordMask; w == 0 {
 				continue
 			}
-			if !tab.validWord(uint32(b), w) {
+			if _, _, ok := tab.validWord(uint32(b), w); !ok {
 				t.Fatalf("bucket %d slot %d: word %x is nobody's", b, s, w)
 			}
 			c := &tab.recs[Ref(w)]

@@ -31,56 +31,100 @@ const (
 // recover makes index, sweep array and records agree, and builds the free lists. Nobody else uses the table yet.
 func (t *Table) recover() {
 	found := make([]uint8, t.capacity+1)
-	t.scanWords(found, func(w uint64) bool { return w&wordOut == 0 }, foundIn)
-	t.scanWords(found, func(w uint64) bool { return w&wordOut != 0 }, foundOut)
-	t.recount()
+	t.scanIndex(found)
+	t.dropReplies(found)
 	t.recoverRecords(found)
 	t.linkReplies(found)
 }
 
-// scanWords drops from the index the words of one sort that are not a published record's, or its second.
-func (t *Table) scanWords(found []uint8, sort func(uint64) bool, mark uint8) {
+// scanIndex drops the words that are not a record's, or its second of a sort, and sets every bucket's passed to what the
+// others need. It asks for the records of eight buckets at a time.
+func (t *Table) scanIndex(found []uint8) {
+	const ahead = 8
+	var ask [ahead * slots]Probe
+	passed := make([]uint8, len(t.index))
+	for first := 0; first < len(t.index); first += ahead {
+		part := t.index[first:min(first+ahead, len(t.index))]
+		n := 0
+		for b := range part {
+			for _, w := range part[b] {
+				if r := uint32(w); r != 0 && r <= t.capacity {
+					ask[n].addr = t.recsAt + uintptr(r)*recordSize
+					n++
+				}
+			}
+		}
+		prefetchProbes(&ask[0], n, 0)
+		prefetchProbes(&ask[0], n, 64)
+		for b := range part {
+			for s := range part[b] {
+				if w := part[b][s] & wordMask; w != 0 && !t.keepWord(uint32(first+b), w, found, passed) {
+					part[b][s] &^= wordMask
+				}
+			}
+		}
+	}
 	for b := range t.index {
-		for s := range t.index[b] {
-			p := &t.index[b][s]
-			w := *p & wordMask
-			if w == 0 || !sort(w) {
-				continue
-			}
-			r := Ref(w)
-			if t.validWord(uint32(b), w) && found[r]&mark == 0 && (mark == foundIn || found[r]&foundIn != 0) {
-				found[r] |= mark
-				continue
-			}
-			*p &^= wordMask
+		p := &t.index[b][0]
+		atomic.StoreUint64(p, *p&wordMask|uint64(passed[b])<<passedShift)
+	}
+}
+
+// keepWord notes a word that is a record's, and is the first of its sort.
+func (t *Table) keepWord(b uint32, w uint64, found, passed []uint8) bool {
+	mark := uint8(foundIn)
+	if w&wordOut != 0 {
+		mark = foundOut
+	}
+	home, probe, ok := t.validWord(b, w)
+	if !ok || found[Ref(w)]&mark != 0 {
+		return false
+	}
+	found[Ref(w)] |= mark
+	for i := range probe {
+		if p := &passed[t.probe(home, i)]; *p < passedMax {
+			*p++
+		}
+	}
+	return true
+}
+
+// dropReplies drops the server-side words of records without a client-side word.
+func (t *Table) dropReplies(found []uint8) {
+	for r := range found {
+		if found[r] == foundOut {
+			k := t.recs[r].OutKey()
+			t.unlinkWord(Ref(r), t.Hash(&k), wordOut)
+			found[r] = 0
 		}
 	}
 }
 
-// validWord tells whether w in bucket b is what the record it names would have there.
-func (t *Table) validWord(b uint32, w uint64) bool {
+// validWord tells whether w in bucket b is what the record it names would have there, and where b is from its home.
+func (t *Table) validWord(b uint32, w uint64) (home uint32, probe int, ok bool) {
 	r := Ref(w)
 	if r == 0 || uint32(r) > t.capacity || w&wordTentative != 0 {
-		return false
+		return 0, 0, false
 	}
 	c := &t.recs[r]
 	flags := c.Flags
 	if flags&FlagHashed == 0 || (flags&FlagTemplate != 0) != (w&wordTemplate != 0) || c.fam != c.family() {
-		return false
+		return 0, 0, false
 	}
 	k := c.InKey()
 	if w&wordOut != 0 {
 		if flags&FlagMethodMask != methodNAT {
-			return false
+			return 0, 0, false
 		}
 		k = c.OutKey()
 	}
 	h := t.Hash(&k)
 	if tagOf(h) != w&tagMask {
-		return false
+		return 0, 0, false
 	}
-	_, ok := t.probeOf(t.home(h), b)
-	return ok
+	home = t.home(h)
+	probe, ok = t.probeOf(home, b)
+	return home, probe, ok
 }
 
 // probeOf says at which probe from home bucket b comes; false if at none.
@@ -91,34 +135,6 @@ func (t *Table) probeOf(home, b uint32) (int, bool) {
 		}
 	}
 	return 0, false
-}
-
-// recount sets every bucket's passed to what the words need.
-func (t *Table) recount() {
-	passed := make([]uint8, len(t.index))
-	for b := range t.index {
-		for _, w := range t.index[b] {
-			if w &= wordMask; w == 0 {
-				continue
-			}
-			c := &t.recs[Ref(w)]
-			k := c.InKey()
-			if w&wordOut != 0 {
-				k = c.OutKey()
-			}
-			home := t.home(t.Hash(&k))
-			n, _ := t.probeOf(home, uint32(b))
-			for i := range n {
-				if p := &passed[t.probe(home, i)]; *p < passedMax {
-					*p++
-				}
-			}
-		}
-	}
-	for b := range t.index {
-		p := &t.index[b][0]
-		atomic.StoreUint64(p, *p&wordMask|uint64(passed[b])<<passedShift)
-	}
 }
 
 // recoverRecords arms what lives, frees the rest, and counts what hangs on what.
