@@ -21,6 +21,10 @@ type Options struct {
 	Counters *service.Counters // the workers' counts; nil: all statistics are 0
 	Flows    *flow.Table       // connections; nil: none are listed, expired or counted again
 
+	// Defer lets schedulers use servers added to a running service only after Settle: for a director, whose workers take
+	// a snapshot later than it is published.
+	Defer bool
+
 	// Rand returns random bits, for twos and the drop_entry defence, to several goroutines at a time; nil: the same
 	// sequence in every run.
 	Rand func() uint64
@@ -57,7 +61,7 @@ func New(o Options) *Control {
 		c.o.Rand = sched.Fixed()
 	}
 	c.table = service.NewTable(o.Slots, c.scheduler)
-	c.table.Kind = c.kind
+	c.table.Kind, c.table.Defer = c.kind, o.Defer
 	if o.Counters != nil {
 		c.table.Count(o.Counters)
 	}

@@ -37,6 +37,10 @@ func (c *Control) Publish(net neigh.Resolver) Published {
 	return Published{Services: s, Timeouts: t, Tunables: c.guard.inForce(c.tunables)}
 }
 
+// Settle says that the workers have what the last Publish returned (Options.Defer). Tick settles too, for a caller that
+// forgets.
+func (c *Control) Settle() { c.table.Settle() }
+
 func seconds(n uint32) int64 { return int64(n) * int64(clock.Second) }
 
 // target resolves a server. One in the trash is resolved too: its replies still go out.

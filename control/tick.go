@@ -9,6 +9,7 @@ const trashPeriod = 60 * clock.Second
 // minute. It wants to be called every Period; when it is called late it makes up for what it missed. It tells whether
 // the workers need to be told something new: then Publish.
 func (c *Control) Tick(now clock.Time) (changed bool) {
+	c.table.Settle()
 	c.estimate(now)
 	if c.trashAt <= now {
 		c.table.EmptyTrash(now)

@@ -152,7 +152,7 @@ func (d *Director) openTun() (err error) {
 // makeWorkers builds the workers over their sockets. The snapshot that they begin with has no services.
 func (d *Director) makeWorkers() error {
 	d.control = control.New(control.Options{
-		Slots: d.state.slots, Counters: d.counters, Flows: d.state.flows, Rand: rand.Uint64, Memory: availablePages, Link: d.link,
+		Slots: d.state.slots, Counters: d.counters, Flows: d.state.flows, Rand: rand.Uint64, Memory: availablePages, Link: d.link, Defer: true,
 	})
 	d.publishSnapshot()
 	var hand *worker.Handover
@@ -273,6 +273,7 @@ func (d *Director) publishSnapshot() *worker.Snapshot {
 	}
 	s := worker.NewSnapshot(p.Services, net, p.Timeouts, p.Tunables, portOf, d.shared.Load())
 	d.shared.Store(s)
+	d.control.Settle()
 	for _, r := range d.runners {
 		if r.worker != nil {
 			r.wakeUp()

@@ -54,7 +54,10 @@ func (t *Table) AddServer(id ID, spec ServerSpec) error {
 	e.Servers = slices.Insert(slices.Clone(e.Servers), 0, s)
 	e.frozen = nil
 	t.watch(e)
-	e.picker.update(e.Servers, ServerAdded, s)
+	e.added = append(e.added, added{e.Servers, s})
+	if !t.Defer || !e.seen {
+		e.settle()
+	}
 	return nil
 }
 
@@ -72,6 +75,7 @@ func (t *Table) EditServer(id ID, spec ServerSpec) error {
 	if s == nil {
 		return fmt.Errorf("%s: server %s: %w", id, spec.ServerID, ErrNoServer)
 	}
+	e.settle()
 	s.set(&spec, false)
 	e.frozen = nil
 	e.picker.update(e.Servers, ServerEdited, s)
@@ -88,6 +92,7 @@ func (t *Table) DeleteServer(id ID, server ServerID) error {
 	if s == nil {
 		return fmt.Errorf("%s: server %s: %w", id, server, ErrNoServer)
 	}
+	e.settle()
 	t.leave(e, s)
 	e.Servers = slices.DeleteFunc(slices.Clone(e.Servers), func(o *Server) bool { return o == s })
 	e.frozen = nil

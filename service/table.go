@@ -24,6 +24,10 @@ type Table struct {
 	Kind func(addr packet.Addr) AddrKind
 	// Syncing is set while a sync daemon runs: then servers of another family than their service's are refused.
 	Syncing bool
+	// Defer lets schedulers hear of servers added to a service that workers already know only at Settle, which is to be
+	// called when the workers have the next snapshot: else a new connection may go to a server that its worker does not
+	// know yet, and its first packet is lost.
+	Defer bool
 
 	slots    *Slots
 	make     func(name string) (Scheduler, error)
@@ -45,6 +49,29 @@ type entry struct {
 	residue Stats    // what servers counted that have left
 	zero    Stats    // where -Z was
 	anchor  *Server  // hears of falling loads; nil: few servers
+	seen    bool     // was in a snapshot
+	added   []added  // what the scheduler has not heard of yet
+}
+
+// added is a server that was added, and the list with it.
+type added struct {
+	servers []*Server
+	subject *Server
+}
+
+// settle tells the scheduler of the servers added meanwhile.
+func (e *entry) settle() {
+	for _, a := range e.added {
+		e.picker.update(a.servers, ServerAdded, a.subject)
+	}
+	e.added = nil
+}
+
+// Settle tells the schedulers of all servers added meanwhile (Defer).
+func (t *Table) Settle() {
+	for _, e := range t.services {
+		e.settle()
+	}
 }
 
 // NewTable makes an empty table over slots. makeScheduler is asked for a scheduler by its name and says ErrNoScheduler
@@ -119,6 +146,7 @@ func (t *Table) EditService(spec Spec) error {
 	} else {
 		p.update(e.Servers, Init, nil)
 	}
+	e.settle()
 	e.Spec, e.picker, e.frozen = spec, p, nil
 	return nil
 }
@@ -211,6 +239,7 @@ func (t *Table) rule(s *Server) {
 func (t *Table) Snapshot() *Snapshot {
 	list := make([]*Service, len(t.services))
 	for i, e := range t.services {
+		e.seen = true
 		if e.frozen == nil {
 			c := e.Service
 			e.frozen = &c

@@ -231,6 +231,35 @@ func TestSchedulerLife(t *testing.T) {
 	}
 }
 
+func TestDefer(t *testing.T) {
+	tb, _ := newTable(t, 8)
+	tb.Defer = true
+	must(t, tb.AddService(spec(web, "first")))
+	must(t, tb.AddServer(web, real("10.0.0.1:80", 1)))
+	s, _ := tb.Service(web)
+	p := s.picker.scheduler.(*first)
+	if len(p.servers) != 1 {
+		t.Error("a service that nobody knows yet waits for its server")
+	}
+	tb.Snapshot()
+	must(t, tb.AddServer(web, real("10.0.0.2:80", 1)))
+	must(t, tb.AddServer(web, real("10.0.0.3:80", 1)))
+	if len(p.servers) != 1 || len(tb.Snapshot().Services[0].Servers) != 3 {
+		t.Error("the scheduler hears of a server before the workers do")
+	}
+	tb.Settle()
+	if len(p.servers) != 3 || p.servers[0] != s.Servers[0] {
+		t.Error("the scheduler was not told")
+	}
+	must(t, tb.AddServer(web, real("10.0.0.4:80", 1)))
+	must(t, tb.DeleteServer(web, real("10.0.0.1:80", 1).ServerID))
+	tb.Settle()
+	want := []Event{Init, ServerAdded, ServerAdded, ServerAdded, ServerAdded, ServerRemoved}
+	if !slices.Equal(p.events, want) || len(p.servers) != 3 {
+		t.Errorf("events %v, want %v", p.events, want)
+	}
+}
+
 func TestTrash(t *testing.T) {
 	tb, slots := newTable(t, 2)
 	must(t, tb.AddService(spec(web, "first")))
