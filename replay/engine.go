@@ -25,7 +25,8 @@ const (
 	// framesPerWorker is a worker's UMEM. A frame comes back as soon as it is sent; what stays out are packets that
 	// wait for a neighbour, and for a moment the pieces of the largest datagram on the smallest MTU, 1366 of them.
 	framesPerWorker = 2048
-	serverSlots     = 1 << 16
+	// DefaultServers is Options.Servers unless it is given.
+	DefaultServers = 1 << 16
 )
 
 // hashSeed is the connection table's: fixed, so that its order is the same in every run.
@@ -39,6 +40,9 @@ type Options struct {
 	Start    clock.Time   // when the clock begins
 	Sent     func(Frame)  // called for every frame sent, in order; may be nil
 	Passed   func(Passed) // called for every packet that a worker left to the kernel; may be nil
+	Servers  int          // real servers at most, removed ones that have connections included; 0: DefaultServers
+
+	frames int // of each worker's UMEM; 0: framesPerWorker
 }
 
 // Frame is a frame that the director sent.
@@ -92,6 +96,12 @@ func New(o Options) (*Engine, error) {
 	if o.Workers == 0 {
 		o.Workers = 1
 	}
+	if o.Servers == 0 {
+		o.Servers = DefaultServers
+	}
+	if o.frames == 0 {
+		o.frames = framesPerWorker
+	}
 	if o.Workers < 0 || o.Workers > MaxWorkers {
 		return nil, fmt.Errorf("%d workers: choose 1 to %d", o.Workers, MaxWorkers)
 	}
@@ -104,8 +114,8 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	e.flows.TrackDeadlines()
-	e.slots = service.HeapSlots(serverSlots)
-	e.counters = service.NewCounters(o.Workers, serverSlots)
+	e.slots = service.HeapSlots(o.Servers)
+	e.counters = service.NewCounters(o.Workers, o.Servers)
 	e.control = control.New(control.Options{Slots: e.slots, Counters: e.counters, Flows: e.flows})
 	if o.Workers > 1 {
 		e.handover = worker.NewHandover(o.Workers)
@@ -121,7 +131,7 @@ func New(o Options) (*Engine, error) {
 
 // addWorker makes worker number id, with a port for every NIC.
 func (e *Engine) addWorker(id int) error {
-	l := &lane{frames: ring.NewFrames(make([]byte, framesPerWorker*ring.FrameSize))}
+	l := &lane{frames: ring.NewFrames(make([]byte, e.o.frames*ring.FrameSize))}
 	ports := make([]worker.Port, len(e.net.ports))
 	for i := range ports {
 		p := &port{frames: l.frames, number: i, sent: e.transmitted}
