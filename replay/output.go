@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // outputs are the files of one run. They are written beside their targets under other names and take their places all
@@ -20,18 +21,26 @@ type output struct {
 	direct bool // the target is a pipe or device: written as it is
 }
 
-// create begins a file that is to be called target. what is for messages: the flag that asked for it.
+// create begins a file that is to be called target. what is for messages: the flag that asked for it. A pipe or device,
+// and whatever is reached through /dev or /proc (standard output), is written as it is; of a link the file it leads to
+// is replaced, not the link.
 func (o *outputs) create(target, what string) (*output, error) {
 	f := &output{target: target}
-	var err error
-	if info, statErr := os.Stat(target); statErr == nil && !info.Mode().IsRegular() {
-		if info.IsDir() {
-			return nil, fmt.Errorf("%s %s: is a directory; name a file", what, target)
+	info, err := os.Lstat(target)
+	if err == nil && info.Mode()&os.ModeSymlink != 0 && !special(target) {
+		if f.target, err = filepath.EvalSymlinks(target); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
 		}
+		info, err = os.Lstat(f.target)
+	}
+	switch {
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s %s: is a directory; name a file", what, target)
+	case err == nil && (!info.Mode().IsRegular() || special(f.target)):
 		f.direct = true
-		f.file, err = os.OpenFile(target, os.O_WRONLY, 0)
-	} else {
-		f.file, err = os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*")
+		f.file, err = os.OpenFile(f.target, os.O_WRONLY|os.O_APPEND, 0)
+	default:
+		f.file, err = os.CreateTemp(filepath.Dir(f.target), "."+filepath.Base(f.target)+".*")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
@@ -39,6 +48,12 @@ func (o *outputs) create(target, what string) (*output, error) {
 	f.Writer = bufio.NewWriterSize(f.file, 1<<16)
 	o.files = append(o.files, f)
 	return f, nil
+}
+
+// special tells whether a name belongs to the system: nothing is ever put in its place.
+func special(name string) bool {
+	abs, err := filepath.Abs(name)
+	return err != nil || strings.HasPrefix(abs, "/dev/") || strings.HasPrefix(abs, "/proc/")
 }
 
 // commit completes all files and moves them to their places.
