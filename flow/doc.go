@@ -42,6 +42,6 @@
 // # Rules for callers
 //
 // A Ref or *Conn is good for the caller's round: until its next BeginRound or GoIdle. Flags change by CASFlags alone;
-// Deadline by Touch (later) or Shorten (perhaps nearer); Hop, InPkts, Timeout, LastSeen by internal/store; keys by Rekey.
+// Deadline by Touch (later) or Shorten (perhaps nearer); Hop, InPkts, Timeout by internal/store; keys by Rekey.
 // The control path, which has no rounds, brackets its work by BeginRound(ControlWorker()) and GoIdle.
 package flow

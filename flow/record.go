@@ -35,6 +35,8 @@ const (
 	FlagTunnelOther = 0x0008_0000 // own: the server's family differs from the client's
 	flagRekeying    = 0x0010_0000 // own: a Rekey is under way; others keep off
 
+	FlagHelper = 0x0020_0000 // own: an application helper reads the connection's payload (FTP over NAT)
+
 	// The protocol's state (tcp.go, sctp.go) is the top byte of the same word, so that a transition and what follows
 	// from it (FlagInactive, FlagNoOutput) are one compare-and-swap, and the counters move exactly once.
 	StateShift = 24
@@ -49,7 +51,7 @@ const (
 //	+------------+------------+------+------+------+-----+-----+--------+--------+----------+------+-------+
 //	64           80           88       92        96         100         104      108        112    120    128
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
-//	| Dest       | Timeout    |Control |NControl | Service  | Mark      | -      | Extra    |Create|LastSe|
+//	| Dest       | Timeout    |Control |NControl | Service  | Mark      | -      | Extra    |Create| Seq  |
 //	+------------+------------+--------+---------+----------+-----------+--------+----------+------+------+
 //
 // Written by whichever worker handles one of the connection's packets (a NAT connection's halves may meet different
@@ -81,7 +83,7 @@ type Conn struct {
 	_        uint32
 	Extra    uint32 // number of a side record (sequence deltas, engine data); 0: none
 	Created  int64  // clock.Time of creation
-	LastSeen int64  // clock.Time of the last client packet seen, coarse: for "heard from in the last 10 s"
+	Seq      uint64 // sequence adjustment of a helper's connection, see worker's ftp.go; accessed atomically
 }
 
 // Key identifies a direction of a connection: the packet's own source and destination.

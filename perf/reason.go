@@ -11,32 +11,33 @@ const (
 	ReasonNone Reason = iota
 
 	// Drops.
-	Runt               // frame shorter than the headers it announces
-	BadIPHeader        // IPv4 or IPv6 header: wrong version, length or checksum
-	BadTransportHeader // too short to hold the ports
-	BadICMPChecksum    // ICMP error about a NAT connection with a wrong checksum
-	FragmentTimeout    // a datagram's fragments did not all arrive within 30 s (60 s for IPv6)
-	FragmentOverlap    // fragments that overlap or contradict each other
-	FragmentLimit      // no room to hold more fragments
-	NoServer           // the service has no usable server; the client was sent port unreachable
-	ServerRemoved      // the connection's server was removed
-	TableFull          // the connection table is full: a new connection was refused
-	SlotsFull          // no memory for a connection's side record
-	TTLExceeded        // TTL or hop limit used up; the sender was sent time exceeded
-	TooBig             // larger than the MTU and not to be fragmented; the sender was told
-	TunnelMTU          // the path to a tunnel's end is too small for any packet
-	NoRoute            // no route to the next hop; the sender was sent host unreachable
-	NoNeighbor         // the next hop's MAC did not resolve; the sender was sent host unreachable
-	NeighborQueueFull  // too many packets wait for this next hop's MAC
-	LoopbackSource     // a loopback address as source must not leave the host
-	NoFrame            // no free frame to build a packet in
-	TXFull             // the TX ring of the egress interface is full
-	NoPort             // the egress interface has no socket of this worker
-	Oversize           // larger than a frame can hold
-	PassQueueFull      // the queue to the kernel's stack is full
-	HandoverFull       // the queue to the worker that reassembles this datagram is full
-	DefenceDropPacket  // drop_packet defence
-	FatalSchedule      // the service's persistence engine found nothing to go by
+	Runt                 // frame shorter than the headers it announces
+	BadIPHeader          // IPv4 or IPv6 header: wrong version, length or checksum
+	BadTransportHeader   // too short to hold the ports
+	BadTransportChecksum // a packet that the FTP helper reads, with a wrong TCP checksum
+	BadICMPChecksum      // ICMP error about a NAT connection with a wrong checksum
+	FragmentTimeout      // a datagram's fragments did not all arrive within 30 s (60 s for IPv6)
+	FragmentOverlap      // fragments that overlap or contradict each other
+	FragmentLimit        // no room to hold more fragments
+	NoServer             // the service has no usable server; the client was sent port unreachable
+	ServerRemoved        // the connection's server was removed
+	TableFull            // the connection table is full: a new connection was refused
+	SlotsFull            // no memory for a connection's side record
+	TTLExceeded          // TTL or hop limit used up; the sender was sent time exceeded
+	TooBig               // larger than the MTU and not to be fragmented; the sender was told
+	TunnelMTU            // the path to a tunnel's end is too small for any packet
+	NoRoute              // no route to the next hop; the sender was sent host unreachable
+	NoNeighbor           // the next hop's MAC did not resolve; the sender was sent host unreachable
+	NeighborQueueFull    // too many packets wait for this next hop's MAC
+	LoopbackSource       // a loopback address as source must not leave the host
+	NoFrame              // no free frame to build a packet in
+	TXFull               // the TX ring of the egress interface is full
+	NoPort               // the egress interface has no socket of this worker
+	Oversize             // larger than a frame can hold
+	PassQueueFull        // the queue to the kernel's stack is full
+	HandoverFull         // the queue to the worker that reassembles this datagram is full
+	DefenceDropPacket    // drop_packet defence
+	FatalSchedule        // the service's persistence engine found nothing to go by
 
 	// Passes: the packet is the kernel's.
 	PassNotIP        // not IPv4 or IPv6

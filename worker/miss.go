@@ -140,6 +140,9 @@ func (w *Worker) birthFlags(k *pkt, svc *service.Service, server *service.Server
 	if k.key.Family == 6 {
 		flags |= flow.FlagIPv6
 	}
+	if isFTP(k.key.Proto, service.Method(flags&flow.FlagMethodMask), k.key.DstPort) {
+		flags |= flow.FlagHelper
+	}
 	if server.Family != k.key.Family {
 		flags |= flow.FlagTunnelOther
 	}

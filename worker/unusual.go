@@ -32,6 +32,11 @@ func (w *Worker) transport(k *pkt) {
 		w.reply(k, ref, w.flows.Conn(ref))
 		return
 	}
+	if ref == 0 && w.flows.HasNoCPort() {
+		if filled, ok := w.fillClientPort(k); ok {
+			ref, dir = filled, flow.In
+		}
+	}
 	if ref == 0 {
 		if w.foreignReply(k) || w.straySender(k) {
 			return
@@ -112,6 +117,9 @@ func (w *Worker) deliver(k *pkt, ref flow.Ref, c *flow.Conn) {
 	w.track(ref, c, flow.In, k)
 	if c.LoadFlags()&flow.FlagOnePacket == 0 {
 		w.countPacket(c)
+	}
+	if c.LoadFlags()&flow.FlagHelper != 0 && !w.helpIn(k, ref, c) {
+		return
 	}
 	w.forward(k, c)
 }
@@ -209,6 +217,9 @@ func (w *Worker) fits(k *pkt, limit int, tunnel bool) bool {
 func (w *Worker) reply(k *pkt, ref flow.Ref, c *flow.Conn) {
 	r := w.snap.Net.Route(c.Client)
 	if !w.routable(k, &r) {
+		return
+	}
+	if c.LoadFlags()&flow.FlagHelper != 0 && !w.helpOut(k, ref, c) {
 		return
 	}
 	w.countOut(c, k.len())
