@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,38 +62,30 @@ func (s *Site) Metrics() (string, error) {
 	return fetch(context.Background(), s.HTTPClient(Director, startPatience), "http://"+metricsAddress.String()+"/metrics")
 }
 
-// Ask sends n HTTP requests from the client to a service, at most parallel at a time, each on a connection of its own.
+// Ask sends n HTTP requests from the client to a service, parallel of them at a time, each on a connection of its own. It
+// ends early when ctx does.
 func (s *Site) Ask(ctx context.Context, service Service, n, parallel int) Tally {
 	t := Tally{Service: service, Requests: n, Answers: make(map[string]int)}
 	client := s.HTTPClient(Client, 10*time.Second)
-	type answer struct {
-		name string
-		err  error
-	}
-	answers := make(chan answer)
-	places := make(chan struct{}, parallel)
-	go func() {
-		for range n {
-			places <- struct{}{}
-			go func() {
-				var a answer
-				if a.err = ctx.Err(); a.err == nil {
-					a.name, a.err = AskName(ctx, client, service.Address)
+	var (
+		asked atomic.Int64
+		group sync.WaitGroup
+		lock  sync.Mutex // of t
+	)
+	for range parallel {
+		group.Go(func() {
+			for ctx.Err() == nil && asked.Add(1) <= int64(n) {
+				name, err := AskName(ctx, client, service.Address)
+				lock.Lock()
+				if err == nil {
+					t.Answers[name]++
+				} else if t.Failed++; t.Failure == nil {
+					t.Failure = err
 				}
-				<-places
-				answers <- a
-			}()
-		}
-	}()
-	for range n {
-		a := <-answers
-		if a.err != nil {
-			if t.Failed++; t.Failure == nil {
-				t.Failure = a.err
+				lock.Unlock()
 			}
-			continue
-		}
-		t.Answers[a.name]++
+		})
 	}
+	group.Wait()
 	return t
 }
