@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
@@ -58,6 +59,8 @@ func (c *Control) Adopt(now clock.Time) (kept int) {
 	}
 	c.table.ClearCounts()
 	c.o.Flows.Walk(func(r flow.Ref, conn *flow.Conn) bool {
+		// The number of a next hop was the dead process's own.
+		atomic.StoreUint32(&conn.Hop, 0)
 		if conn.Server == 0 {
 			kept++
 			return true
