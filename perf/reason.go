@@ -38,6 +38,7 @@ const (
 	HandoverFull         // the queue to the worker that reassembles this datagram is full
 	DefenceDropPacket    // drop_packet defence
 	FatalSchedule        // the service's persistence engine found nothing to go by
+	StrayReply           // a NAT server's packet of no connection; the server was sent port unreachable (nat_icmp_send)
 
 	// Passes: the packet is the kernel's.
 	PassNotIP        // not IPv4 or IPv6

@@ -319,7 +319,7 @@ func (w *Worker) straySender(k *pkt) bool {
 		}
 	}
 	w.portUnreachable(k, w.ownAddress(k.key.Src))
-	w.dispose(k, perf.PassNoService)
+	w.dispose(k, perf.StrayReply)
 	return true
 }
 
