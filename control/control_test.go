@@ -285,6 +285,7 @@ func TestAdopt(t *testing.T) {
 	d.connect(s, 2, flow.FlagInactive, flow.TCPTimeWait, 900e9)
 	d.connect(s, 3, flow.FlagTemplate, 0, 900e9)
 	gone := d.connect(lost, 4, 0, flow.TCPEstablished, 900e9)
+	d.flows.Conn(a).Hop = 7<<8 | 1
 	lost.Addr = addr("10.0.0.9") // the slot is somebody else's
 	s.Bind(false)                // a crash between two counts
 
@@ -309,8 +310,8 @@ func TestAdopt(t *testing.T) {
 	if got.Number != s.Number || got.Active != 1 || got.Inactive != 1 || got.Persistent != 1 {
 		t.Errorf("server %+v", got)
 	}
-	if c := e.flows.Conn(a); c.Service != 1 {
-		t.Errorf("the connection's service is %d", c.Service)
+	if c := e.flows.Conn(a); c.Service != 1 || c.Hop != 0 {
+		t.Errorf("the connection's service is %d, its next hop still %#x, a number of the dead process", c.Service, c.Hop)
 	}
 	if c := e.flows.Conn(gone); c.Deadline != 7 || c.Server != 0 {
 		t.Errorf("the lost server's connection has deadline %d", c.Deadline)
