@@ -34,10 +34,10 @@ func (t *Table) Rekey(worker int, r Ref, change func(*Conn)) (Ref, bool) {
 	inWas, inWill := was.InKey(), (&Conn{Client: was.Client, Virtual: was.Virtual, CPort: will.CPort, VPort: will.VPort, Proto: was.Proto, Flags: flags}).InKey()
 	hWas, hWill := t.Hash(&inWas), t.Hash(&inWill)
 	if inWill != inWas {
-		winner, ok := r, true
+		var winner Ref
+		var ok bool
 		if kind == wordTemplate {
 			ok = t.linkLatest(r, hWill, kind)
-			winner = 0
 		} else {
 			winner, ok = t.linkUnique(r, hWill, kind, ports&portsIn)
 		}

@@ -22,11 +22,9 @@ func (k *kernel) handle(ip []byte) {
 		k.forward(ip, src, dst)
 		return
 	}
-	hl, proto := 20, ip[9]
+	hl, proto := int(ip[0]&15)*4, ip[9]
 	if v6 {
 		hl, proto = 40, ip[6]
-	} else {
-		hl = int(ip[0]&15) * 4
 	}
 	l4 := ip[hl:]
 	if k.local(src) && !v6 {

@@ -210,10 +210,11 @@ func TestSameBytes(t *testing.T) {
 	if one != files(1) {
 		t.Error("another run, other bytes")
 	}
-	if files(5) != files(5) {
+	five := files(5)
+	if five != files(5) {
 		t.Error("five workers: another run, other bytes")
 	}
-	if len(one) != len(files(5)) {
+	if len(one) != len(five) {
 		t.Error("five workers sent something else than one")
 	}
 }

@@ -56,7 +56,6 @@ func TestLBLCR(t *testing.T) {
 type localTwin struct {
 	many    bool
 	entries map[packet.Addr]*localEntry
-	minute  int64
 	counter int
 	since   clock.Time
 	going   bool

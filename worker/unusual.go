@@ -34,7 +34,7 @@ func (w *Worker) transport(k *pkt) {
 	}
 	if ref == 0 && w.flows.HasNoCPort() {
 		if filled, ok := w.fillClientPort(k); ok {
-			ref, dir = filled, flow.In
+			ref = filled
 		}
 	}
 	if ref == 0 {

@@ -71,7 +71,6 @@ type Worker struct {
 	limiter  icmpLimiter
 	pmtu     pmtuCache
 	ipID     uint64
-	scratch  [ring.FrameSize]byte // cold paths build ICMP errors here
 	expireFn func(flow.Ref) int64
 	sweepAt  int64 // clock.Time up to which the sweep has been paid
 	profile  *Profile

@@ -78,39 +78,6 @@ func site() Config {
 	return c
 }
 
-// siteYAML is the same for the configuration file.
-func siteYAML(c Config) string {
-	var b strings.Builder
-	b.WriteString("interfaces:\n")
-	for _, f := range c.Interfaces {
-		fmt.Fprintf(&b, "  - name: %s\n", f.Name)
-		if f.VLAN != 0 {
-			fmt.Fprintf(&b, "    parent: %s\n    vlan: %d\n", c.Interfaces[f.Parent].Name, f.VLAN)
-		}
-		fmt.Fprintf(&b, "    mac: %q\n    addresses: [", macText(f.MAC))
-		for i, a := range f.Addrs {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			fmt.Fprintf(&b, "%q", a)
-		}
-		b.WriteString("]\n")
-	}
-	b.WriteString("neighbors:\n")
-	for a, m := range c.Neighbors {
-		fmt.Fprintf(&b, "  %q: %q\n", a, macText(m))
-	}
-	b.WriteString("routes:\n")
-	for _, r := range c.Routes {
-		fmt.Fprintf(&b, "  - {to: %q, via: %q}\n", r.To, r.Via)
-	}
-	return b.String()
-}
-
-func macText(m [6]byte) string {
-	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
-}
-
 // vservice is a virtual service as the generator remembers it.
 type vservice struct {
 	proto   int
