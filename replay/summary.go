@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"github.com/fastlb/fastlb/control"
 	"github.com/fastlb/fastlb/ipvsadm"
@@ -34,8 +33,8 @@ type Counts struct {
 
 // ServiceSummary is one virtual service.
 type ServiceSummary struct {
-	Service  string `json:"service"`  // ADDR:PORT; of a mark's service the mark
-	Protocol string `json:"protocol"` // tcp, udp, sctp; fwm for a mark's
+	Service  string `json:"service"`  // ADDR:PORT; a mark's service is called "mark 1"
+	Protocol string `json:"protocol"` // tcp, udp, sctp; "" for a mark's
 	Counts
 	Servers []ServerSummary `json:"servers"` // in the order they were added
 }
@@ -66,10 +65,11 @@ func (e *Engine) Summary() (*Summary, error) {
 		return nil, err
 	}
 	for _, v := range list {
-		x := ServiceSummary{Service: serviceName(&v.Spec), Protocol: protocolName(&v.Spec), Counts: Counts(v.Stats), Servers: []ServerSummary{}}
+		x := ServiceSummary{Counts: Counts(v.Stats), Servers: []ServerSummary{}}
+		x.Service, x.Protocol = serviceName(v.Spec.ID)
 		for _, d := range slices.Backward(v.Servers) { // the table has the latest first
 			x.Servers = append(x.Servers, ServerSummary{
-				Server: netip.AddrPortFrom(d.Spec.Addr, d.Spec.Port).String(), Counts: Counts(d.Stats), Active: d.Active, Inactive: d.Inactive,
+				Server: d.Spec.ServerID.String(), Counts: Counts(d.Stats), Active: d.Active, Inactive: d.Inactive,
 			})
 		}
 		s.Services = append(s.Services, x)
@@ -77,23 +77,12 @@ func (e *Engine) Summary() (*Summary, error) {
 	return s, nil
 }
 
-func serviceName(s *service.Spec) string {
-	if s.Mark != 0 {
-		return strconv.FormatUint(uint64(s.Mark), 10)
+// serviceName gives a service's name and protocol as the metrics label them.
+func serviceName(id service.ID) (name, protocol string) {
+	if id.Mark != 0 {
+		return id.String(), ""
 	}
-	return netip.AddrPortFrom(s.Addr, s.Port).String()
-}
-
-func protocolName(s *service.Spec) string {
-	switch {
-	case s.Mark != 0:
-		return "fwm"
-	case s.Protocol == service.TCP:
-		return "tcp"
-	case s.Protocol == service.UDP:
-		return "udp"
-	}
-	return "sctp"
+	return netip.AddrPortFrom(id.Addr, id.Port).String(), service.ProtocolName(id.Protocol)
 }
 
 // Ipvsadm carries out an ipvsadm command line (args without the program's name) at the present time, and returns its
