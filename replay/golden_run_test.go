@@ -84,8 +84,8 @@ type conversation struct {
 	nat      bool
 }
 
-// playback runs a recording through an engine and returns what differs.
-func playback(t *testing.T, rec *recording) []string {
+// playback runs a recording through an engine of so many workers and returns what differs.
+func playback(t *testing.T, rec *recording, workers int) []string {
 	p := &player{t: t, flows: map[string]*conversation{}, last: map[string][]byte{}, random: strings.HasPrefix(rec.Case, "twos/")}
 	site := recorderSite()
 	for _, s := range rec.Steps {
@@ -96,7 +96,7 @@ func playback(t *testing.T, rec *recording) []string {
 	p.kernel.send = p.sent
 	var err error
 	p.e, err = replay.New(replay.Options{
-		Network: site, Capacity: 4096,
+		Network: site, Capacity: 4096, Servers: 256, Workers: workers,
 		Sent:   func(f replay.Frame) { p.sent(f.Interface, f.Data) },
 		Passed: func(pk replay.Passed) { p.kernel.handle(pk.Packet) },
 	})

@@ -34,7 +34,7 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	}
 	t := &targets[c.Server]
 	method := service.Method(flags & flow.FlagMethodMask)
-	if !t.fast || t.method != method || p.Len > t.limit || method == service.Tunnel && !w.pmtu.clear(p.Len) {
+	if !t.fast || t.method != method || p.Len > t.limit || method == service.Tunnel && !w.paths.clear(p.Len) {
 		return false
 	}
 	e := &w.snap.egress[t.hop]

@@ -11,51 +11,6 @@ import (
 	"github.com/fastlb/fastlb/service"
 )
 
-// pmtuLife is how long a learnt path MTU is believed (net.ipv4.route.mtu_expires).
-const pmtuLife = 600 * int64(1e9)
-
-// pmtuCache keeps what routers said about the paths to tunnel ends, by server slot.
-type pmtuCache struct {
-	m     map[uint32]pathMTU
-	least uint32 // the smallest MTU learnt so far; 0: none was
-}
-
-// maxOverhead is the longest of all tunnel headers: GUE in IPv6 with remote checksum.
-const maxOverhead = 40 + 8 + 4 + 8
-
-// clear tells that no path was learnt to be too narrow for a packet of so many bytes in a tunnel, whichever server it
-// goes to.
-//
-//fastlb:hot
-func (p *pmtuCache) clear(length uint32) bool { return p.least == 0 || length+maxOverhead <= p.least }
-
-type pathMTU struct {
-	mtu   int
-	until int64
-}
-
-// get is the learnt MTU of the path to a server, or a number larger than any.
-func (p *pmtuCache) get(slot uint32, now int64) int {
-	if len(p.m) == 0 {
-		return 1 << 16
-	}
-	if e, ok := p.m[slot]; ok && now < e.until {
-		return e.mtu
-	}
-	return 1 << 16
-}
-
-func (p *pmtuCache) learn(slot uint32, mtu int, now int64) {
-	if p.m == nil {
-		p.m = map[uint32]pathMTU{}
-	}
-	mtu = max(mtu, 552) // net.ipv4.route.min_pmtu
-	p.m[slot] = pathMTU{mtu, now + pmtuLife}
-	if p.least == 0 || uint32(mtu) < p.least {
-		p.least = uint32(mtu)
-	}
-}
-
 // icmpFromTunnel handles an IPv4 error about one of the director's own tunnel packets: it answers the client as if the
 // director were the router (spec/connections.md 9.5). False: the message is about something else.
 func (w *Worker) icmpFromTunnel(k *pkt) bool {
@@ -96,8 +51,8 @@ func (w *Worker) icmpFromTunnel(k *pkt) bool {
 	code, info := k.buf[k.l4+1], binary.BigEndian.Uint32(k.buf[k.l4+4:])
 	if k.buf[k.l4] == icmpUnreachable && code == icmpFragNeeded {
 		r := w.snap.Net.Route(end)
-		known := min(int(r.MTU), w.pmtu.get(c.Server, w.now))
-		w.learnPMTU(c.Server, int(info&0xffff))
+		known := min(int(r.MTU), w.paths.get(end, w.now))
+		w.paths.learn(end, int(info&0xffff), w.now)
 		overhead := modes.Overhead(false, typ, t.tunSum)
 		if inner[6]&0x40 == 0 {
 			w.countOut(c, k.len())
@@ -113,11 +68,6 @@ func (w *Worker) icmpFromTunnel(k *pkt) bool {
 	w.sendError(q.key.Src, q.key.Dst, inner, k.buf[k.l4], code, info)
 	w.consume(k)
 	return true
-}
-
-// learnPMTU notes a path MTU; packets to this server meet it in the slow path, so the fast one is closed to long ones.
-func (w *Worker) learnPMTU(slot uint32, mtu int) {
-	w.pmtu.learn(slot, mtu, w.now)
 }
 
 // consume frees a packet that has done its work.

@@ -153,7 +153,7 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 	t := w.snap.target(c.Server)
 	if method == service.Tunnel {
 		v6 := !c.Dest.Is4()
-		limit = min(limit, w.pmtu.get(c.Server, w.now)) - modes.Overhead(v6, t.tunnel, t.tunSum)
+		limit = min(limit, w.paths.get(c.Dest, w.now)) - modes.Overhead(v6, t.tunnel, t.tunSum)
 		if limit < 68 || v6 && limit < 1280 {
 			w.dispose(k, perf.TunnelMTU)
 			return

@@ -39,6 +39,7 @@ type Config struct {
 	Pass      Passer
 	Ask       Asker
 	Handover  *Handover // between the workers of one director; nil when there is only one
+	Paths     *Paths    // path MTUs, shared by the workers of one director; nil: this worker's own
 	Seed      uint64    // for IPv4 identifications of what the director itself sends
 	LimitICMP bool      // rate-limit ICMP errors as the kernel does; off in replay
 }
@@ -69,7 +70,7 @@ type Worker struct {
 	reasm    reassembler
 	holds    holdQueue
 	limiter  icmpLimiter
-	pmtu     pmtuCache
+	paths    *Paths
 	ipID     uint64
 	expireFn func(flow.Ref) int64
 	sweepAt  int64 // clock.Time up to which the sweep has been paid
@@ -102,6 +103,9 @@ func New(cfg Config) (*Worker, error) {
 		handover: cfg.Handover, ipID: cfg.Seed,
 	}
 	w.limiter.enabled = cfg.LimitICMP
+	if w.paths = cfg.Paths; w.paths == nil {
+		w.paths = new(Paths)
+	}
 	w.out = make([]outbox, len(cfg.Ports))
 	for i := range w.out {
 		w.out[i].d = make([]ring.Desc, MaxBatch)
