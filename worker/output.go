@@ -151,7 +151,10 @@ func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 		copy(h, hdr[:hl])
 		copy(h[hl:], ip[off:off+n])
 		binary.BigEndian.PutUint16(h[2:], uint16(hl+n))
-		v := flags&0xc000 | uint16((off-hl)/8) // an original DF stays, as in the kernel
+		v := uint16((off - hl) / 8)
+		if k.whole != nil {
+			v |= flags & 0x4000 // the DF that its fragments had, as in the kernel
+		}
 		if off+n < len(ip) || flags&0x2000 != 0 {
 			v |= 0x2000
 		}

@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"sync/atomic"
+
 	"encoding/binary"
 
 	"github.com/fastlb/fastlb/flow"
@@ -42,7 +44,7 @@ func (w *Worker) openPersistent(k *pkt, svc *service.Service) (flow.Ref, perf.Re
 		port = server.Port
 	}
 	ref, reason := w.connect(k, svc, server, port, template)
-	w.rearm(template, t, t.Timeout)
+	w.rearm(template, t, atomic.LoadInt64(&t.Timeout))
 	return ref, reason
 }
 

@@ -106,7 +106,9 @@ func (w *Worker) countOut(c *flow.Conn, bytes int) {
 // expire is the table's call for a record whose time has come: it removes it, or says until when it is kept because others
 // hang on it (spec/connections.md 2.6).
 func (w *Worker) expire(ref flow.Ref) int64 {
-	if !w.remove(ref, w.flows.Conn(ref)) {
+	c := w.flows.Conn(ref)
+	if !w.remove(ref, c) {
+		atomic.StoreInt64(&c.Timeout, flow.KeepTimeout) // also what the next connection re-arms it with (spec/connections.md 2.6)
 		return w.now + flow.KeepTimeout
 	}
 	return 0

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -62,6 +63,8 @@ type rule struct {
 	method       string
 	weight       int
 	upper, lower int
+	persist      int
+	mask         string
 	set          []int
 }
 
@@ -116,6 +119,10 @@ func parseRule(args []string) (r rule, err error) {
 			r.method = "dr"
 		case "-i":
 			r.method = "tunnel"
+		case "-p":
+			r.persist = number()
+		case "-M":
+			r.mask = word()
 		case "-w":
 			r.weight = number()
 		case "-x":
@@ -179,12 +186,14 @@ func (t *Twin) ipvsadm(args []string) error {
 		return fmt.Errorf("service exists")
 	case r.command == "-A":
 		svc = &service{proto: r.proto, addr: r.service.Addr(), port: r.service.Port(), scheduler: r.scheduler}
+		svc.lasting(r)
 		svc.start()
 		t.services = append(t.services, svc)
 		return nil
 	case svc == nil:
 		return fmt.Errorf("no such service")
 	case r.command == "-E":
+		svc.lasting(r)
 		if svc.scheduler != r.scheduler {
 			svc.scheduler = r.scheduler
 			svc.start()
@@ -224,6 +233,21 @@ func (t *Twin) ipvsadm(args []string) error {
 		return fmt.Errorf("no command")
 	}
 	return nil
+}
+
+// lasting sets the service's persistence.
+func (s *service) lasting(r rule) {
+	s.persist, s.mask = int64(r.persist)*second, s.addr.BitLen()
+	if r.mask == "" {
+		return
+	}
+	if m, err := netip.ParseAddr(r.mask); err == nil {
+		s.mask = bits.OnesCount32(be.Uint32(m.AsSlice()))
+		return
+	}
+	if n, err := strconv.Atoi(r.mask); err == nil {
+		s.mask = n
+	}
 }
 
 func (t *Twin) deleteService(svc *service) {

@@ -73,7 +73,7 @@ func New(cfg Config) *Twin {
 	for s, secs := range []int64{2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120} {
 		t.tcp[s] = secs * second
 	}
-	t.tunables = map[string]int{"pmtu_disc": 1, "conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0}
+	t.tunables = map[string]int{"pmtu_disc": 1, "conn_reuse_mode": 1, "expire_nodest_conn": 0, "sloppy_tcp": 0, "expire_quiescent_template": 0}
 	return t
 }
 

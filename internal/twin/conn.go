@@ -17,12 +17,19 @@ type conn struct {
 	active               bool
 	noOutput             bool // no reply was seen yet (DR, tunnel)
 	deadline             int64
+
+	template bool // a persistence template: client's network, port 0
+	assured  bool
+	invalid  bool  // its server was lost; never matched again
+	timeout  int64 // of a template: what its timer is set to
+	control  *conn // the template that a connection hangs on
+	controls int   // connections that hang on a template
 }
 
 // findIn is the connection of a packet from a client.
 func (t *Twin) findIn(proto int, src, dst netip.AddrPort) *conn {
 	for _, c := range t.conns {
-		if c.proto == proto && c.client == src && c.virtual == dst {
+		if !c.template && c.proto == proto && c.client == src && c.virtual == dst {
 			return c
 		}
 	}
@@ -36,7 +43,7 @@ func (t *Twin) findOut(proto int, src, dst netip.AddrPort) *conn {
 		if c.method == "nat" {
 			from = c.dst
 		}
-		if c.proto == proto && c.client == dst && from == src {
+		if !c.template && c.proto == proto && c.client == dst && from == src {
 			return c
 		}
 	}
@@ -45,14 +52,28 @@ func (t *Twin) findOut(proto int, src, dst netip.AddrPort) *conn {
 
 func (t *Twin) link(c *conn) {
 	t.conns = append(t.conns, c)
-	c.server.bind()
+	if c.control != nil {
+		c.control.controls++
+	}
+	if c.template {
+		c.server.persistent++
+	} else {
+		c.server.bind()
+	}
 }
 
 func (t *Twin) unlink(c *conn) {
 	for i := range t.conns {
 		if t.conns[i] == c {
 			t.conns = append(t.conns[:i:i], t.conns[i+1:]...)
-			c.server.unbind(c.active)
+			if c.control != nil {
+				c.control.controls--
+			}
+			if c.template {
+				c.server.persistent--
+			} else {
+				c.server.unbind(c.active)
+			}
 			return
 		}
 	}
@@ -62,6 +83,9 @@ func (t *Twin) unlink(c *conn) {
 func (t *Twin) step(c *conn, out bool, flags int) {
 	if c.proto == protoUDP {
 		c.deadline = t.now + t.udp
+		if out && c.control != nil {
+			c.control.assured = true
+		}
 		return
 	}
 	table := "input"
@@ -82,6 +106,9 @@ func (t *Twin) step(c *conn, out bool, flags int) {
 			c.server.active--
 			c.server.inactive++
 		}
+	}
+	if next == stEstablished && c.state != next && c.control != nil {
+		c.control.assured = true
 	}
 	c.state = next
 	c.deadline = t.now + t.tcp[next]
@@ -126,10 +153,27 @@ func (t *Twin) Advance(now int64) (lost int) {
 }
 
 func (t *Twin) expire(now int64) {
-	for _, c := range append([]*conn(nil), t.conns...) {
-		if c.deadline <= now {
-			t.unlink(c)
+	for { // the earliest first, a template before what hangs on it: it may outlive that by 60 s at a time
+		var c *conn
+		for _, d := range t.conns {
+			if d.deadline <= now && (c == nil || d.deadline < c.deadline || d.deadline == c.deadline && d.template && !c.template) {
+				c = d
+			}
 		}
+		if c == nil {
+			return
+		}
+		for _, d := range t.conns {
+			if d.control == c && d.deadline == c.deadline {
+				t.Disputed = append(t.Disputed, "a template and its last connection expire together")
+			}
+		}
+		if c.controls > 0 {
+			c.timeout = 60 * second
+			c.deadline += 60 * second
+			continue
+		}
+		t.unlink(c)
 	}
 }
 
@@ -169,6 +213,12 @@ func (t *Twin) Conns() (l []Conn) {
 		line := Conn{"UDP", "UDP", c.client, c.virtual, c.dst, c.deadline}
 		if c.proto == protoTCP {
 			line.Protocol, line.State = "TCP", stateNames[c.state]
+		}
+		if c.template {
+			line.State = "NONE"
+			if c.assured {
+				line.State = "ASSURED"
+			}
 		}
 		l = append(l, line)
 	}
@@ -212,7 +262,7 @@ func (t *Twin) Problems() (l []string) {
 			active, inactive := 0, 0
 			for _, c := range t.conns {
 				switch {
-				case c.server != d:
+				case c.server != d || c.template:
 				case c.active:
 					active++
 				default:

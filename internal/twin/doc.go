@@ -9,7 +9,7 @@
 //
 // In scope: NAT, DR and IPIP tunnels in all family combinations; rr, wrr, lc, wlc, sh; TCP and UDP; TTL, DF, MTU;
 // generated ICMP errors; ICMP errors about connections in both directions; fragments; VLAN tags; quiesced and removed
-// servers. Out of scope: persistence, marks, SCTP, GRE and GUE, FTP, the defences, errors from a tunnel's path.
+// servers; persistence of services with a port of their own. Out of scope: other persistence, marks, SCTP, GRE and GUE, FTP, the defences, errors from a tunnel's path.
 //
 // A packet's way, in the order of the functions: Receive (Ethernet), decode (IP), hold (fragments), handle (which step),
 // reply (OUT), related (ICMP), arrive (IN), schedule, transmit, send.

@@ -128,10 +128,16 @@ func (f *fast) advance(now int64) {
 	}
 	for f.ticked+second <= now {
 		f.ticked += second
+		for d := f.flows.NextDeadline(); d <= f.ticked; d = f.flows.NextDeadline() {
+			f.round(d)
+		}
 		f.round(f.ticked)
 		if f.control.Tick(clock.Time(f.ticked)) {
 			f.publish()
 		}
+	}
+	for d := f.flows.NextDeadline(); d <= now; d = f.flows.NextDeadline() {
+		f.round(d)
 	}
 	f.round(now)
 }
@@ -209,8 +215,13 @@ func (f *fast) command(now int64, line string) error {
 	return fmt.Errorf("command %q", line)
 }
 
-// lost is how many frames are neither free nor held.
-func (f *fast) lost() int { return f.total - f.frames.Len() }
+// lost is how many frames are neither free nor held for an unknown neighbour.
+func (f *fast) lost() int {
+	if f.w.Wake() != clock.Never {
+		return 0
+	}
+	return f.total - f.frames.Len()
+}
 
 func (f *fast) asListed(_ int64, conns []Conn, counts []Counts) ([]Conn, []Counts) {
 	return conns, counts
@@ -219,8 +230,12 @@ func (f *fast) asListed(_ int64, conns []Conn, counts []Counts) ([]Conn, []Count
 func (f *fast) conns() (l []Conn) {
 	f.flows.Walk(func(_ flow.Ref, c *flow.Conn) bool {
 		p := map[uint8]string{protoTCP: "TCP", protoUDP: "UDP"}[c.Proto]
+		port := c.CPort
+		if c.IsTemplate() {
+			port = 0
+		}
 		l = append(l, Conn{
-			p, flow.StateName(c.Proto, c.State(), false, false), netip.AddrPortFrom(c.Client.Netip(), c.CPort),
+			p, flow.StateName(c.Proto, c.State(), c.IsTemplate(), c.LoadFlags()&flow.FlagAssured != 0), netip.AddrPortFrom(c.Client.Netip(), port),
 			netip.AddrPortFrom(c.Virtual.Netip(), c.VPort), netip.AddrPortFrom(c.Dest.Netip(), c.DPort), c.Deadline,
 		})
 		return true

@@ -149,7 +149,7 @@ func (g *gen) addService() {
 		}
 	}
 	g.services = append(g.services, s)
-	g.run("ipvsadm -A %s -s %s", s.flag, pick(g.dice, "rr", "wrr", "lc", "wlc", "sh"))
+	g.run("ipvsadm -A %s -s %s%s", s.flag, pick(g.dice, "rr", "wrr", "lc", "wlc", "sh"), g.persistence(v6))
 	for range 1 + g.n(3) {
 		g.addServer(s)
 	}
@@ -178,6 +178,16 @@ func (g *gen) addServer(s *vservice) {
 	line := fmt.Sprintf("-r %s %s", a, method)
 	s.servers = append(s.servers, line)
 	g.run("ipvsadm -a %s %s -w %d%s", s.flag, line, pick(g.dice, 1, 1, 2, 3, 0), g.thresholds())
+}
+
+func (g *gen) persistence(v6 bool) string {
+	if !g.one(4) {
+		return ""
+	}
+	if v6 {
+		return pick(g.dice, " -p 17", " -p 103 -M 64")
+	}
+	return pick(g.dice, " -p 17", " -p 103 -M 255.255.255.0", " -p 307 -M 255.255.255.254")
 }
 
 func (g *gen) thresholds() string {
@@ -214,13 +224,13 @@ func (g *gen) change() {
 	case 7:
 		g.run("ipvsadm --set %d %d %d", pick(g.dice, 0, 20, 900), pick(g.dice, 0, 15, 120), pick(g.dice, 0, 10, 300))
 	case 8:
-		g.run("ipvsadm -E %s -s %s", s.flag, pick(g.dice, "rr", "wrr", "lc", "wlc", "sh"))
+		g.run("ipvsadm -E %s -s %s%s", s.flag, pick(g.dice, "rr", "wrr", "lc", "wlc", "sh"), g.persistence(s.addr.Addr().Is6()))
 	case 9:
 		if g.narrow {
 			g.run("interface %s mtu %d", pick(g.dice, "in", "in.100", "out"), pick(g.dice, 1500, 1400, 1281, 1320))
 		}
 	case 10:
-		g.run("tunable %s", pick(g.dice, "pmtu_disc 0", "pmtu_disc 1", "conn_reuse_mode 0", "conn_reuse_mode 1", "conn_reuse_mode 3", "sloppy_tcp 1", "sloppy_tcp 0", "expire_nodest_conn 0", "expire_nodest_conn 1"))
+		g.run("tunable %s", pick(g.dice, "pmtu_disc 0", "pmtu_disc 1", "conn_reuse_mode 0", "conn_reuse_mode 1", "conn_reuse_mode 3", "sloppy_tcp 1", "sloppy_tcp 0", "expire_nodest_conn 0", "expire_nodest_conn 1", "expire_quiescent_template 1", "expire_quiescent_template 0"))
 	case 11:
 		g.addService()
 	case 12:

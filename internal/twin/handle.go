@@ -37,11 +37,8 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 	if p != nil && p.v6 != (ether == 0x86dd) {
 		why = perf.BadIPHeader
 	}
-	if len(t.services) == 0 && (why == perf.ReasonNone || why == perf.BadTransportHeader) {
+	if len(t.services) == 0 && why == perf.ReasonNone {
 		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp}
-	}
-	if why == perf.BadTransportHeader && !t.own(p.dst) {
-		return Outcome{Verdict: Pass, Reason: perf.PassNoService}
 	}
 	if why != perf.ReasonNone {
 		return Outcome{Verdict: Drop, Reason: why}
@@ -196,7 +193,7 @@ func (t *Twin) renewed(c *conn) bool {
 		return true
 	}
 	mode := t.tunables["conn_reuse_mode"]
-	return mode != 0 && (c.state == stTimeWait || c.state == stClose || c.state == stFinWait && c.noOutput && mode&2 != 0)
+	return mode != 0 && c.control == nil && (c.state == stTimeWait || c.state == stClose || c.state == stFinWait && c.noOutput && mode&2 != 0)
 }
 
 // schedule makes the connection of a first packet (connections.md 3).
@@ -221,15 +218,48 @@ func (t *Twin) schedule(p *ip, src, dst netip.AddrPort, flags int) (*conn, *Outc
 	if b := p.src.AsSlice(); p.src.IsUnspecified() || p.src.IsMulticast() || !p.v6 && b[0] >= 240 {
 		return nil, &Outcome{Verdict: Pass, Reason: perf.PassNoService} // the kernel's route look-up calls it martian
 	}
-	d := svc.pick(p.src)
+	var d *server
+	var control *conn
+	if svc.persist != 0 {
+		control, d = t.persistent(svc, src, dst)
+	} else {
+		d = svc.pick(p.src)
+	}
 	if d == nil {
 		o := t.refuse(p, perf.NoServer, unreachablePort, 0, p.dst)
 		return nil, &o
 	}
-	c := &conn{proto: p.proto, client: src, virtual: dst, dst: netip.AddrPortFrom(d.addr, d.port), server: d, svc: svc, method: d.method}
+	c := &conn{proto: p.proto, client: src, virtual: dst, dst: netip.AddrPortFrom(d.addr, d.port), server: d, svc: svc, method: d.method, control: control}
 	c.noOutput = d.method != "nat"
 	t.link(c)
 	d.stats.Conns++
 	svc.stats.Conns++
 	return c, nil
+}
+
+// persistent is the template of a client's network, old or new, and the server that it leads to (connections.md 5.3).
+func (t *Twin) persistent(svc *service, src, dst netip.AddrPort) (*conn, *server) {
+	network, _ := src.Addr().Prefix(svc.mask)
+	client := netip.AddrPortFrom(network.Addr(), 0)
+	var found *conn
+	for _, c := range t.conns {
+		if c.template && !c.invalid && c.proto == svc.proto && c.client == client && c.virtual == dst {
+			found = c
+		}
+	}
+	if found != nil && (!found.server.available || t.tunables["expire_quiescent_template"] != 0 && found.server.weight == 0) {
+		found.invalid = true
+		found.dst = netip.AddrPortFrom(found.dst.Addr(), 65535)
+		found = nil
+	}
+	if found == nil {
+		d := svc.pick(src.Addr())
+		if d == nil {
+			return nil, nil
+		}
+		found = &conn{proto: svc.proto, client: client, virtual: dst, dst: netip.AddrPortFrom(d.addr, d.port), server: d, svc: svc, method: d.method, template: true, timeout: svc.persist}
+		t.link(found)
+	}
+	found.deadline = t.now + found.timeout
+	return found, found.server
 }

@@ -12,6 +12,8 @@ type service struct {
 	scheduler string
 	servers   []*server // head first: the latest added is the first
 	stats     stats
+	persist   int64 // persistence timeout; 0: not persistent
+	mask      int   // prefix length of a client's network
 
 	rr      *server // the server that rr chose last; nil: none yet
 	wrr     int     // index that wrr looked at last; -1: before the head
@@ -29,6 +31,7 @@ type server struct {
 	weight           int
 	upper, lower     int
 	active, inactive int
+	persistent       int // templates
 	overload         bool
 	available        bool
 	stats            stats
@@ -121,8 +124,11 @@ func (t *Twin) remove(svc *service, s *server) {
 	svc.update()
 	if t.tunables["expire_nodest_conn"] != 0 {
 		for _, c := range append([]*conn(nil), t.conns...) {
-			if !c.server.available {
+			if !c.server.available && c.controls == 0 {
 				t.unlink(c)
+				if c.control != nil && c.control.controls == 0 {
+					t.unlink(c.control)
+				}
 			}
 		}
 	}
