@@ -90,9 +90,9 @@ func (w *Worker) usableTemplate(ref flow.Ref) bool {
 	return s != nil && s.Available() && !(w.snap.Tunables.ExpireQuiescent && s.LoadWeight() == 0)
 }
 
-// invalidate moves a template to a key under which nobody looks; it stays listed until its time is up, with its virtual
-// port and the server's as 65535 (recorded in persist/removed). The client's port, 0 in every template, is what makes the
-// key another one; listings show 0.
+// invalidate moves a template to a key under which nobody looks. It stays listed until its time is up: its virtual port as
+// it was, its server's port as 65535 (recorded in persist/removed). The client's port, 0 in every other template, is what
+// makes the key another one; listings show 0.
 func (w *Worker) invalidate(ref flow.Ref) {
 	w.flows.Rekey(w.id, ref, func(c *flow.Conn) { c.CPort, c.DPort = 0xffff, 0xffff })
 }
