@@ -72,30 +72,50 @@ func PseudoHeader(src, dst Addr, proto uint8, length int) Sum {
 }
 
 // Delta is the change of a checksum when some words of what it covers change: RFC 1624 equation 3,
-// HC' = ~(~HC + ~m + m'), with all the ~m and m' added up beforehand.
+// HC' = ~(~HC + ~m + m'), with all the ~m and m' added up beforehand. The words are added as they lie in memory: a one's
+// complement sum does not mind the order of bytes as long as all of it keeps to one (RFC 1071 2.B).
 type Delta uint64
 
-// Replace notes that word old becomes new.
-func (d Delta) Replace(old, new uint16) Delta { return d + Delta(^old) + Delta(new) }
+// Replace notes that word old becomes new, both in host order.
+func (d Delta) Replace(old, new uint16) Delta { return d + Delta(^wire16(old)) + Delta(wire16(new)) }
 
 // ReplaceAddr notes that one address becomes another of the same family.
 func (d Delta) ReplaceAddr(old, new Addr) Delta {
-	return d + Delta(new.words()) + Delta(4*0xffffffff-old.words())
+	return d + Delta(new.halves()) + Delta(4*0xffffffff-old.halves())
+}
+
+// halves is the sum of the address's 32-bit words as they lie in memory.
+func (a Addr) halves() uint64 { return a.Hi>>32 + a.Hi&0xffffffff + a.Lo>>32 + a.Lo&0xffffffff }
+
+// wire16 is a number in host order as the word that it is on the wire, loaded natively.
+func wire16(v uint16) uint16 {
+	if littleEndian {
+		return bits.ReverseBytes16(v)
+	}
+	return v
 }
 
 // Apply updates the checksum field f (two bytes, network order).
-func (d Delta) Apply(f []byte) { binary.BigEndian.PutUint16(f, d.apply(binary.BigEndian.Uint16(f))) }
+func (d Delta) Apply(f []byte) {
+	binary.NativeEndian.PutUint16(f, d.apply(binary.NativeEndian.Uint16(f)))
+}
 
 // ApplyUDP is Apply with UDP's rule that a computed 0 is sent as 0xffff; the caller has made sure that the field is not 0.
 func (d Delta) ApplyUDP(f []byte) {
-	c := d.apply(binary.BigEndian.Uint16(f))
+	c := d.apply(binary.NativeEndian.Uint16(f))
 	if c == 0 {
 		c = 0xffff
 	}
-	binary.BigEndian.PutUint16(f, c)
+	binary.NativeEndian.PutUint16(f, c)
 }
 
-func (d Delta) apply(hc uint16) uint16 { return ^Sum(uint64(d) + uint64(^hc)).Fold() }
+func (d Delta) apply(hc uint16) uint16 {
+	v := uint64(d) + uint64(^hc)
+	v = v>>32 + v&0xffffffff
+	v = v>>16 + v&0xffff
+	v = v>>16 + v&0xffff
+	return ^uint16(v>>16 + v&0xffff)
+}
 
 // DecrementTTL decrements the TTL of the IPv4 header h and updates its checksum as the kernel does (RFC 1141).
 func DecrementTTL(h []byte) {

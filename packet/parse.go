@@ -73,12 +73,46 @@ const maxExtensions = 8
 //
 //fastlb:hot
 func Parse(frame []byte, k *Tuple, p *Parsed) {
-	if len(frame) < 14 {
-		p.Kind, p.VLAN, p.VLAN2 = Runt, NoVLAN, NoVLAN
+	if len(frame) < 54 || binary.LittleEndian.Uint32(frame[12:])&0x00ff_ffff != 0x45_00_08 {
+		parseGeneral(frame, k, p)
 		return
 	}
+	// What nearly every packet is: untagged IPv4, no options, whole, TCP or UDP. The header is read in a few words
+	// instead of a dozen pieces; parse4 decides about everything else.
+	h := (*[40]byte)(frame[14:54])
+	a, b := binary.LittleEndian.Uint64(h[0:]), binary.LittleEndian.Uint64(h[8:])
+	c, d := binary.LittleEndian.Uint32(h[16:]), binary.LittleEndian.Uint32(h[20:])
+	sum := a>>32 + a&0xffffffff + b>>32 + b&0xffffffff + uint64(c)
+	sum = sum>>32 + sum&0xffffffff
+	sum = sum>>16 + sum&0xffff
+	sum = sum>>16 + sum&0xffff
+	total := int(bits.ReverseBytes16(uint16(a >> 16)))
+	proto := uint8(b >> 8)
+	flags := h[33]
+	least := 40
+	if proto == ProtoUDP {
+		flags, least = 0, 28
+	}
+	// 0xff3f: more-fragments and the offset, as the bytes lie in a.
+	if sum>>16+sum&0xffff != 0xffff || uint16(a>>48)&0xff3f != 0 || total > len(frame)-14 || total < least ||
+		proto != ProtoTCP && proto != ProtoUDP {
+		parseGeneral(frame, k, p)
+		return
+	}
+	*p = Parsed{
+		Len: uint32(total), L3: 14, L4: 34, VLAN: NoVLAN, VLAN2: NoVLAN, Kind: Transport, Flags: flags, TTL: uint8(b), TOS: uint8(a >> 8),
+		DF: uint8(a>>48)&0x40 != 0,
+	}
+	k.Src, k.Dst = addrFromWord(uint32(b>>32)), addrFromWord(c)
+	k.SrcPort, k.DstPort = bits.ReverseBytes16(uint16(d)), bits.ReverseBytes16(uint16(d>>16))
+	k.Proto, k.Family = proto, 4
+}
+
+// parseGeneral is Parse for whatever comes.
+func parseGeneral(frame []byte, k *Tuple, p *Parsed) {
 	p.VLAN, p.VLAN2 = NoVLAN, NoVLAN
-	if len(frame) >= 54 && binary.LittleEndian.Uint32(frame[12:])&0x00ff_ffff == 0x45_00_08 && parsePlain((*[40]byte)(frame[14:54]), len(frame)-14, k, p) {
+	if len(frame) < 14 {
+		p.Kind = Runt
 		return
 	}
 	switch binary.BigEndian.Uint16(frame[12:]) {
@@ -93,39 +127,6 @@ func Parse(frame []byte, k *Tuple, p *Parsed) {
 	default:
 		p.Kind = NotIP
 	}
-}
-
-// parsePlain is parse4 for what nearly every packet is: untagged, no options, whole, TCP or UDP. It reads the header in a
-// few words instead of a dozen pieces. have is the number of bytes from the IP header on. False: parse4 decides.
-//
-//fastlb:hot
-func parsePlain(h *[40]byte, have int, k *Tuple, p *Parsed) bool {
-	a, b := binary.LittleEndian.Uint64(h[0:]), binary.LittleEndian.Uint64(h[8:])
-	c, d := binary.LittleEndian.Uint32(h[16:]), binary.LittleEndian.Uint32(h[20:])
-	sum := a>>32 + a&0xffffffff + b>>32 + b&0xffffffff + uint64(c)
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
-	total := int(bits.ReverseBytes16(uint16(a >> 16)))
-	proto := uint8(b >> 8)
-	// 0xff3f: more-fragments and the offset, as the bytes lie in a.
-	if sum>>16+sum&0xffff != 0xffff || uint16(a>>48)&0xff3f != 0 || total > have {
-		return false
-	}
-	switch {
-	case proto == ProtoTCP && total >= 40:
-		p.Flags = h[33]
-	case proto == ProtoUDP && total >= 28:
-		p.Flags = 0
-	default:
-		return false
-	}
-	p.Len, p.L3, p.L4, p.Kind = uint32(total), 14, 34, Transport
-	p.TOS, p.TTL, p.DF = uint8(a>>8), uint8(b), uint8(a>>48)&0x40 != 0
-	k.Src, k.Dst = addrFromWord(uint32(b>>32)), addrFromWord(c)
-	k.SrcPort, k.DstPort = bits.ReverseBytes16(uint16(d)), bits.ReverseBytes16(uint16(d>>16))
-	k.Proto, k.Family = proto, 4
-	return true
 }
 
 // addrFromWord is AddrFrom4 for four bytes loaded as a little-endian word.

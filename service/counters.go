@@ -54,6 +54,11 @@ func (c *Counters) Line(worker int, slot uint32) *CounterLine {
 	return &c.lines[worker*c.stride+int(slot)]
 }
 
+// Lines are the lines of a worker, by slot number.
+func (c *Counters) Lines(worker int) []CounterLine {
+	return c.lines[worker*c.stride : (worker+1)*c.stride : (worker+1)*c.stride]
+}
+
 // Sum adds up the workers' counts for a slot number.
 func (c *Counters) Sum(slot uint32) (s Stats) {
 	for w := range c.workers {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"encoding/binary"
 	"sync/atomic"
 
 	"github.com/fastlb/fastlb/flow"
@@ -28,26 +29,25 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	if pr.Dir == flow.Out {
 		return w.establishedOut(c, flags, &pr.Key, p, buf, base, l3, end)
 	}
-	targets := w.snap.targets
+	targets := w.targets
 	if uint(c.Server) >= uint(len(targets)) {
 		return false
 	}
 	t := &targets[c.Server]
 	method := service.Method(flags & flow.FlagMethodMask)
-	if !t.fast || t.method != method || p.Len > t.limit || method == service.Tunnel && !w.paths.clear(p.Len) {
+	if p.Len > t.limit || t.method != method || method == service.Tunnel && !w.paths.clear(p.Len) {
 		return false
 	}
-	e := &w.snap.egress[t.hop]
 	state := uint8(flags >> flow.StateShift)
 	deadline := w.now
 	switch pr.Key.Proto {
 	case packet.ProtoTCP:
-		row := flow.Input
-		if flags&flow.FlagNoOutput != 0 {
-			row = flow.InputOnly
-		}
-		if p.Flags&packet.SYN != 0 || flow.NextTCP(row, p.Flags, state, w.snap.secure) != state {
-			return false
+		// An acknowledgement in ESTABLISHED, which is nearly all there is, needs no look at the tables.
+		if state != flow.TCPEstablished || p.Flags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) != packet.ACK {
+			row, _ := flow.RowOf(flow.In, flags)
+			if p.Flags&packet.SYN != 0 || state >= flow.TCPStates || flow.NextTCP(row, p.Flags, state, w.snap.secure) != state {
+				return false
+			}
 		}
 		deadline += w.snap.Timeouts.TCP[state]
 	case packet.ProtoUDP:
@@ -60,17 +60,31 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	}
 	w.flows.Touch(c, deadline)
 	w.countPacket(c)
-	w.counters.Line(w.id, c.Server).In(p.Len)
+	w.lines[c.Server].In(p.Len)
+	v6 := pr.Key.Family == 6
 	switch method {
 	case service.NAT:
 		modes.NATIn(buf[l3:end], int(p.L4-p.L3), pr.Key.Proto, pr.Key.Dst, t.addr, pr.Key.DstPort, c.DPort)
 	case service.DR:
 		modes.DR(buf[l3:end])
 	case service.Tunnel:
-		l3 = w.encapsulate(buf, l3, end, t, t.source, &pr.Key)
+		l3, v6 = w.encapsulate(buf, l3, end, t, t.source, &pr.Key), !t.addr.Is4()
 	}
-	start := e.put(buf, l3, buf[l3]>>4 == 6)
-	w.queue(e.port, base+uint64(start), end-start)
+	if t.tagged {
+		e := &w.snap.egress[t.hop]
+		start := e.put(buf, l3, v6)
+		w.queue(e.port, base+uint64(start), end-start)
+		return true
+	}
+	h := (*[14]byte)(buf[l3-14:])
+	binary.NativeEndian.PutUint64(h[:], t.link[0])
+	binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+	if v6 {
+		h[12], h[13] = 0x86, 0xdd
+	} else {
+		h[12], h[13] = 0x08, 0x00
+	}
+	w.queue(t.port, base+uint64(l3-14), end-l3+14)
 	return true
 }
 
@@ -82,7 +96,7 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 	if !e.ok || p.Len > e.mtu || flags&flow.FlagMethodMask != uint32(service.NAT) {
 		return false
 	}
-	targets := w.snap.targets
+	targets := w.targets
 	if uint(c.Server) >= uint(len(targets)) {
 		return false
 	}
@@ -90,8 +104,10 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 	deadline := w.now
 	switch k.Proto {
 	case packet.ProtoTCP:
-		if p.Flags&packet.SYN != 0 || flow.NextTCP(flow.Output, p.Flags, state, w.snap.secure) != state {
-			return false
+		if state != flow.TCPEstablished || p.Flags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) != packet.ACK {
+			if p.Flags&packet.SYN != 0 || state >= flow.TCPStates || flow.NextTCP(flow.Output, p.Flags, state, w.snap.secure) != state {
+				return false
+			}
 		}
 		deadline += w.snap.Timeouts.TCP[state]
 	case packet.ProtoUDP:
@@ -106,8 +122,8 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		return false // --set made the timeout shorter: the sweep has to know
 	}
 	w.flows.Touch(c, deadline)
-	if targets[c.Server].available {
-		w.counters.Line(w.id, c.Server).Out(p.Len)
+	if targets[c.Server].avail {
+		w.lines[c.Server].Out(p.Len)
 	}
 	modes.NATOut(buf[l3:end], int(p.L4-p.L3), k.Proto, k.Src, c.Virtual, k.SrcPort, c.VPort)
 	start := e.put(buf, l3, k.Family == 6)

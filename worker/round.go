@@ -56,7 +56,7 @@ func (w *Worker) sweep() {
 
 // adopt switches to a new snapshot and sends what was waiting for it.
 func (w *Worker) adopt(s *Snapshot) {
-	w.snap = s
+	w.snap, w.targets = s, s.targets
 	w.retryHolds()
 }
 

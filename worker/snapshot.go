@@ -37,18 +37,24 @@ type egress struct {
 	mtu   uint32
 }
 
-// target is what established needs to know of a server: one cache line, by slot number.
+// target is what established needs to know of a server, the link header included, by slot number. What direct routing
+// needs is the first cache line.
 type target struct {
-	addr, source packet.Addr
-	hop          uint32
-	limit        uint32 // longest packet, before encapsulation, that needs no second thought
-	tunPort      uint16
-	method       service.Method
-	tunnel       service.TunnelType
-	tunSum       service.TunnelChecksum
-	fast         bool // in service, not local, and the next hop is resolved
-	available    bool
-	_            [17]byte
+	link    [2]uint64 // the first 12 bytes of the link header to the server, as they lie in memory
+	limit   uint32    // longest packet, before encapsulation, that needs no second thought; 0: none is
+	hop     uint32
+	addr    packet.Addr
+	port    int16 // of the next hop
+	method  service.Method
+	tunnel  service.TunnelType
+	tunSum  service.TunnelChecksum
+	tagged  bool // the link header is longer
+	_       uint8
+	tunPort uint16
+	avail   bool
+	_       [5]byte
+	source  packet.Addr
+	_       [56]byte
 }
 
 // vlan maps a tag on a port to a logical interface.
@@ -156,8 +162,15 @@ func (s *Snapshot) newEgress(h *neigh.Hop) egress {
 func (s *Snapshot) newTarget(t *service.Target) target {
 	n := target{
 		addr: t.Addr, source: t.Source, hop: t.Hop, tunPort: t.TunPort, method: t.Method, tunnel: t.Tunnel, tunSum: t.TunSum,
-		available: t.Available,
+		avail: t.Available, port: -1,
 	}
+	if !t.Available || t.Kind != service.TargetUnicast || int(t.Hop) >= len(s.egress) || !s.egress[t.Hop].ok {
+		return n
+	}
+	e := &s.egress[t.Hop]
+	n.link[0] = binary.NativeEndian.Uint64(e.l2[:])
+	n.link[1] = uint64(binary.NativeEndian.Uint32(e.l2[8:]))
+	n.port, n.tagged = e.port, e.l2len != 12
 	limit := int(t.MTU)
 	if t.Method == service.Tunnel {
 		limit -= modes.Overhead(t.Family == 6, t.Tunnel, t.TunSum)
@@ -166,7 +179,6 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 		}
 	}
 	n.limit = uint32(max(limit, 0))
-	n.fast = t.Available && t.Kind == service.TargetUnicast && int(t.Hop) < len(s.egress) && s.egress[t.Hop].ok
 	return n
 }
 

@@ -56,7 +56,9 @@ type Worker struct {
 	counters *service.Counters
 	shared   *atomic.Pointer[Snapshot]
 	snap     *Snapshot
-	now      int64 // clock.Time of this round
+	targets  []target              // the snapshot's
+	lines    []service.CounterLine // this worker's counters, by server slot
+	now      int64                 // clock.Time of this round
 	stats    perf.Worker
 
 	descs  [MaxBatch]ring.Desc
@@ -106,6 +108,7 @@ func New(cfg Config) (*Worker, error) {
 	if w.paths = cfg.Paths; w.paths == nil {
 		w.paths = new(Paths)
 	}
+	w.targets, w.lines = w.snap.targets, w.counters.Lines(w.id)
 	w.out = make([]outbox, len(cfg.Ports))
 	for i := range w.out {
 		w.out[i].d = make([]ring.Desc, MaxBatch)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"unsafe"
 
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/packet"
@@ -157,6 +158,17 @@ func cut(f []byte, n int) (out [][]byte) {
 		out = append(out, append(p, body[off:end]...))
 	}
 	return out
+}
+
+// A target is two cache lines, and direct routing needs the first.
+func TestTargetLayout(t *testing.T) {
+	var v target
+	if n := unsafe.Sizeof(v); n != 128 {
+		t.Errorf("target is %d bytes", n)
+	}
+	if o := unsafe.Offsetof(v.tagged); o >= 64 {
+		t.Errorf("tagged is at %d", o)
+	}
 }
 
 // A packet for a server whose MAC is not known is held, the kernel is asked once, and it goes out when the answer comes;
