@@ -116,6 +116,10 @@ func (d *Director) findInterfaces(topology *numa.Topology) error {
 		if slices.ContainsFunc(d.nics, func(n *attached) bool { return n.index == f.Index }) {
 			continue
 		}
+		if f.MAC == ([6]byte{}) {
+			faults = append(faults, fmt.Errorf("interface %s is no Ethernet interface: it has no MAC address", f.Name))
+			continue
+		}
 		if !f.Up {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
