@@ -289,8 +289,8 @@ func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
 			return fmt.Errorf("worker %d: %w", s.id, err)
 		}
 		d.later(r.umem.Close)
-		if have := r.umem.Frames.Cap(); have < frames {
-			return fmt.Errorf("worker %d: %d frames, %d are needed", s.id, have, frames)
+		if r.frames = r.umem.Frames.Cap(); r.frames < frames {
+			return fmt.Errorf("worker %d: %d frames, %d are needed", s.id, r.frames, frames)
 		}
 		for i, queues := range s.queues {
 			var own []*ring.Socket

@@ -303,6 +303,7 @@ func TestDirector(t *testing.T) {
 // TestOwnTraffic sends from a real server's service port what belongs to no connection: the kernel's to forward.
 func TestOwnTraffic(t *testing.T) {
 	s := newSite(t)
+	ok(t, sysctl{name: "net/ipv4/conf/all/rp_filter", value: "1"}.write()) // strict: the device cannot have less than loose
 	d := s.start()
 	s.in(&s.client)
 	to, err := net.ListenPacket("udp4", "10.10.0.2:9999")

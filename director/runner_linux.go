@@ -50,6 +50,7 @@ type runner struct {
 	mode    pollMode
 	hand    *worker.Handover // nil: a single worker
 	umem    *ring.UMEM
+	frames  int            // of the UMEM
 	ports   []worker.Port  // by NIC
 	sockets []*ring.Socket // in the order of NICs and their queues
 	poller  *ring.Poller

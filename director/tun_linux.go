@@ -3,6 +3,8 @@ package director
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -77,6 +79,12 @@ func openTun(workers int, forwarding4, forwarding6 bool) (_ *tun, err error) {
 			return nil, err
 		}
 	}
+	if filter := reverseFilter(); filter != "0" {
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: net.IP(tunAddr.AsSlice()), Mask: net.CIDRMask(32, 32)}, Scope: unix.RT_SCOPE_HOST}
+		if err := netlink.AddrAdd(link, addr); err != nil {
+			return nil, fmt.Errorf("add address %v: %w", tunAddr, err)
+		}
+	}
 	if err := netlink.LinkSetMTU(link, tunMTU); err != nil {
 		return nil, fmt.Errorf("set MTU: %w", err)
 	}
@@ -92,15 +100,23 @@ func openTun(workers int, forwarding4, forwarding6 bool) (_ *tun, err error) {
 	return t, nil
 }
 
-// tunSettings are the sysctls of the device. The reverse path filter in force is the greater of the device's and that of
-// "all": where the latter is strict, loose is the least that can be had.
-func tunSettings(forwarding4, forwarding6 bool) []sysctl {
-	filter := "0"
+// tunAddr is IPv4's dummy address (RFC 7600). Even the loose reverse path filter drops everything on a device without an
+// address (fib_validate_source), so where the filter is on, the device needs one; it is never a source or destination.
+var tunAddr = netip.AddrFrom4([4]byte{192, 0, 0, 8})
+
+// reverseFilter is the device's rp_filter. The filter in force is the greater of the device's and that of "all": where the
+// latter is strict, loose is the least that can be had.
+func reverseFilter() string {
 	if v, err := readSysctl("net/ipv4/conf/all/rp_filter"); err == nil && v != "0" {
-		filter = "2"
+		return "2"
 	}
+	return "0"
+}
+
+// tunSettings are the sysctls of the device.
+func tunSettings(forwarding4, forwarding6 bool) []sysctl {
 	list := []sysctl{
-		{name: "net/ipv4/conf/" + tunName + "/rp_filter", value: filter},
+		{name: "net/ipv4/conf/" + tunName + "/rp_filter", value: reverseFilter()},
 		{name: "net/ipv6/conf/" + tunName + "/addr_gen_mode", value: "1", optional: true},
 		{name: "net/ipv6/conf/" + tunName + "/accept_ra", value: "0", optional: true},
 		{name: "net/ipv6/conf/" + tunName + "/disable_ipv6", value: "0", optional: true},
