@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fastlb/fastlb/control"
+	"github.com/fastlb/fastlb/director"
+	"github.com/fastlb/fastlb/service"
+)
+
+func TestPrintStatus(t *testing.T) {
+	start := time.Unix(1000, 0)
+	s := &director.Status{
+		Version: "1.2.3", PID: 77, Started: start, Now: start.Add(90 * time.Second), Config: "/etc/fastlb/fastlb.yaml",
+		Interfaces: []director.InterfaceStatus{{Name: "eth0", Mode: "copy", Driver: "veth", Queues: []int{0, 1}, MTU: 1500, MAC: "02:00:00:00:00:01"}},
+		Workers: []director.WorkerStatus{{CPU: -1, Poll: "adaptive", Busy: 0.254, Drops: map[string]uint64{"no_route": 3, "runt": 12}, Passes: map[string]uint64{"no_service": 1},
+			Queues: []director.QueueStatus{{Interface: "eth0", RXPackets: 123_456, TXPackets: 99_999, RXRingFull: 4}, {Interface: "eth0", Queue: 1}}}},
+		Flows:    director.FlowStatus{Entries: 2, Capacity: 1 << 20, Refused: 5, Bytes: 160 << 20, Pages: "4 KiB", State: "/run/fastlb/flows"},
+		Warnings: []string{"interface eth1: it is gone"},
+	}
+	list := []control.ServiceEntry{{
+		Spec:  service.Spec{ID: service.ID{Family: 4, Protocol: 6, Addr: netip.MustParseAddr("192.0.2.10"), Port: 80}, Scheduler: "rr"},
+		Stats: service.Stats{Conns: 7, InPkts: 8, OutPkts: 9}, Rates: service.Stats{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 1000, OutBytes: 250},
+		Servers: []control.ServerEntry{{Spec: service.ServerSpec{ServerID: service.ServerID{Addr: netip.MustParseAddr("10.0.0.11"), Port: 80}, Method: service.DR, Weight: 2}, Active: 3, Inactive: 4}},
+	}}
+	var b bytes.Buffer
+	printStatus(&b, s, list)
+	var got []string
+	for line := range strings.Lines(b.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{
+		"fastlb 1.2.3, process 77, running for 1m30s, /etc/fastlb/fastlb.yaml",
+		"flows 2 of 1048.6k (160 MiB, 4 KiB pages, /run/fastlb/flows), 5 REFUSED",
+		"WARNING interface eth1: it is gone",
+		"",
+		"Interface Mode Driver Queues MTU MAC",
+		"eth0 copy veth 0,1 1500 02:00:00:00:00:01 DOWN",
+		"",
+		"Worker CPU Poll Queue In Out Busy Lost at the ring",
+		"0 - adaptive eth0:0 123.5k 99999 25 % worker late 4",
+		"eth0:1 0 0 -",
+		"",
+		"Dropped: runt 12, no_route 3",
+		"",
+		"Left to the kernel: no_service 1",
+		"",
+		"Service Scheduler Conns In Out Conns/s Packets/s Bits/s",
+		"tcp 192.0.2.10:80 rr 7 8 9 1 5 10000",
+		"10.0.0.11:80 dr w2 3+4 0 0 0 0 0 0",
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("printed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestRunNeedsAnInterface(t *testing.T) {
+	if got := call(t, "fastlb", "run"); got.status != usage || !strings.Contains(got.stderr, "--interface IF") {
+		t.Errorf("%+v", got)
+	}
+	for _, flags := range [][]string{{"--cpus", "x"}, {"--queues", "x"}, {"--poll", "sometimes"}, {"--batch", "999"}, {"--attach", "magic"}} {
+		got := call(t, append([]string{"fastlb", "run", "--interface", "eth9"}, flags...)...)
+		if got.status == done || got.stderr == "" {
+			t.Errorf("%v: %+v", flags, got)
+		}
+	}
+	for _, name := range []string{"status", "reload"} {
+		if got := call(t, "fastlb", name); got.status != failed || !strings.Contains(got.stderr, "no director is running") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 99_999: "99999", 100_000: "100.0k", 12_345_678: "12.3M", 98_765_432_100: "98.8G"} {
+		if got := count(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
