@@ -84,7 +84,7 @@ func (c *Control) entry(conn *flow.Conn, now clock.Time) ConnEntry {
 		m := conn.Mark
 		e.Virtual = netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}), conn.VPort)
 	}
-	if conn.Extra != 0 && c.o.EngineData != nil {
+	if conn.Extra != 0 && flags&flow.FlagHelper == 0 && c.o.EngineData != nil {
 		e.Engine, e.Data = c.o.EngineData(conn.Extra)
 	}
 	return e

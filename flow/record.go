@@ -81,9 +81,9 @@ type Conn struct {
 	Service  uint32      // number of the service that made it; 0: none
 	Mark     uint32      // firewall mark of a mark's template or connection
 	_        uint32
-	Extra    uint32 // number of a side record (sequence deltas, engine data); 0: none
+	Extra    uint32 // number of a side record (engine data), 0: none; with FlagHelper what the helper remembers, see worker's ftp.go
 	Created  int64  // clock.Time of creation
-	Seq      uint64 // sequence adjustment of a helper's connection, see worker's ftp.go; accessed atomically
+	Seq      uint64 // sequence adjustment of a helper's connection, see worker's ftpseq.go; accessed atomically
 }
 
 // Key identifies a direction of a connection: the packet's own source and destination.

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"encoding/binary"
 	"sync/atomic"
 
@@ -13,14 +12,26 @@ import (
 
 // The FTP helper (spec/connections.md 15) reads the control connections of NAT services on port 21: it opens the table for
 // the data connections that client and server agree on, and puts the virtual address into the server's answers. Only
-// established connections are read, one segment at a time, as LVS does.
+// established connections are read, one segment at a time, as LVS does. What the words mean is in ftptext.go, how
+// sequence numbers follow in ftpseq.go.
 
-// Modes of a control connection, in Conn.Extra.
+// ftpMode is what a control connection waits for.
+type ftpMode uint32
+
 const (
-	ftpNone   = 0
-	ftpActive = 1
-	ftpPASV   = 2
-	ftpEPSV   = 3
+	ftpNone   ftpMode = 0
+	ftpActive ftpMode = 1 // nothing: the last agreement has been seen
+	ftpPASV   ftpMode = 2 // the server's answer to PASV
+	ftpEPSV   ftpMode = 3 // the server's answer to EPSV
+)
+
+// What a control connection remembers, in Conn.Extra: the mode; the mode in which an answer was rewritten last; and the low
+// 28 bits of that segment's sequence number, because it must be rewritten again if it comes again.
+const (
+	ftpModeBits = 2
+	ftpModeMask = 1<<ftpModeBits - 1
+	ftpSeqShift = 2 * ftpModeBits
+	ftpSeqMask  = 1<<(32-ftpSeqShift) - 1
 )
 
 // isFTP tells whether a new connection is for the helper.
@@ -28,57 +39,44 @@ func isFTP(proto uint8, method service.Method, vport uint16) bool {
 	return proto == packet.ProtoTCP && method == service.NAT && vport == portFTP
 }
 
-// payload is the offset of a TCP segment's data, and false if the header is broken or the checksum wrong: a helper's packet
-// is verified, others are not.
-func (k *pkt) payload() (int, bool) {
+// helped looks whether a helper may touch the packet: its checksum must be right. False: it was dropped.
+func (w *Worker) helped(k *pkt) bool {
+	seg := k.buf[k.l4:k.end]
+	if packet.PseudoHeader(k.key.Src, k.key.Dst, packet.ProtoTCP, len(seg)).AddBytes(seg).Fold() == 0xffff {
+		return true
+	}
+	w.dispose(k, perf.BadTransportChecksum)
+	return false
+}
+
+// payload is where a TCP segment's data begin in buf; at end if there are none, or the header's length is wrong.
+func (k *pkt) payload() int {
 	off := k.l4 + int(k.buf[k.l4+12]>>4)*4
 	if off < k.l4+20 || off > k.end {
-		return 0, false
+		return k.end
 	}
-	seg := k.buf[k.l4:k.end]
-	return off, packet.PseudoHeader(k.key.Src, k.key.Dst, packet.ProtoTCP, len(seg)).AddBytes(seg).Fold() == 0xffff
+	return off
 }
 
 // helpIn reads a client's packet before it is rewritten. False: the packet was dropped.
 func (w *Worker) helpIn(k *pkt, ref flow.Ref, c *flow.Conn) bool {
-	if c.State() != flow.TCPEstablished {
-		w.fixAck(k, c)
-		return true
-	}
-	at, ok := k.payload()
-	if !ok {
-		w.dispose(k, perf.BadTransportChecksum)
+	if !w.helped(k) {
 		return false
 	}
-	data := k.buf[at:k.end]
-	for i := 0; i+6 <= len(data); i++ {
-		switch {
-		case !k.v6() && foldEqual(data[i:i+6], "PASV\r\n"):
-			atomic.StoreUint32(&c.Extra, ftpPASV)
-			w.fixAck(k, c)
-			return true
-		case foldEqual(data[i:i+4], "EPSV"):
-			rest := data[i+4:]
-			if rest[0] == '\r' || rest[0] == ' ' && len(rest) > 2 && rest[2] == '\r' && rest[1] == netDigit(k.v6()) {
-				atomic.StoreUint32(&c.Extra, ftpEPSV)
+	if c.State() == flow.TCPEstablished {
+		command, to := clientCommand(k.buf[k.payload():k.end], k.v6())
+		switch command {
+		case commandPASV:
+			setFTPMode(c, ftpPASV)
+		case commandEPSV:
+			setFTPMode(c, ftpEPSV)
+		case commandPORT:
+			setFTPMode(c, ftpActive)
+			if !w.expectActive(ref, c, to.addr, to.port) {
+				w.dispose(k, perf.TableFull)
+				return false
 			}
-			w.fixAck(k, c)
-			return true
 		}
-	}
-	var to packet.Addr
-	var port uint16
-	switch {
-	case len(data) >= 4 && !k.v6() && foldEqual(data[:4], "PORT"):
-		to, port, _, _, ok = sixNumbers(data, skipTo(data, 4, ' '))
-	case len(data) >= 4 && foldEqual(data[:4], "EPRT"):
-		to, port, _, _, ok = extended(data, skipRun(data, 4, ' '), k.v6(), packet.Addr{}, false)
-	default:
-		ok = false
-	}
-	if ok {
-		atomic.StoreUint32(&c.Extra, ftpActive)
-		w.expectActive(ref, c, to, port)
 	}
 	w.fixAck(k, c)
 	return true
@@ -86,180 +84,108 @@ func (w *Worker) helpIn(k *pkt, ref flow.Ref, c *flow.Conn) bool {
 
 // helpOut reads and rewrites a server's packet before its source is translated. False: the packet was dropped.
 func (w *Worker) helpOut(k *pkt, ref flow.Ref, c *flow.Conn) bool {
-	if c.State() != flow.TCPEstablished {
-		w.fixSeq(k, c)
-		return true
-	}
-	at, ok := k.payload()
-	if !ok {
-		w.dispose(k, perf.BadTransportChecksum)
+	if !w.helped(k) {
 		return false
 	}
-	data := k.buf[at:k.end]
-	var from packet.Addr
-	var port uint16
-	var start, end int
-	switch atomic.LoadUint32(&c.Extra) {
-	case ftpPASV:
-		if ok = bytes.HasPrefix(data, []byte("227 ")); ok {
-			from, port, start, end, ok = sixNumbers(data, skipTo(data, 4, '('))
+	if c.State() == flow.TCPEstablished {
+		word := atomic.LoadUint32(&c.Extra)
+		mode, seq := ftpMode(word&ftpModeMask), binary.BigEndian.Uint32(k.buf[k.l4+4:])
+		again := mode == ftpActive && word>>ftpSeqShift == seq&ftpSeqMask
+		if again {
+			mode = ftpMode(word >> ftpModeBits & ftpModeMask)
 		}
-	case ftpEPSV:
-		if ok = bytes.HasPrefix(data, []byte("229 ")); ok {
-			i := bytes.IndexByte(data, '(')
-			if ok = i >= 0; ok {
-				from, port, start, end, ok = extended(data, skipRun(data, i, '('), k.v6(), c.Dest, true)
+		if mode == ftpPASV || mode == ftpEPSV {
+			at := k.payload()
+			if from, ok := passiveAnswer(k.buf[at:k.end], mode, k.v6(), c.Dest); ok {
+				return w.rewritePassive(k, ref, c, mode, at, from, again)
 			}
 		}
-	default:
-		ok = false
-	}
-	if ok && w.expectPassive(ref, c, from, port) {
-		text := passiveText(atomic.LoadUint32(&c.Extra), c.Virtual, port)
-		w.resize(k, c, at+start, at+end, text)
-		atomic.StoreUint32(&c.Extra, ftpActive)
-		return true
 	}
 	w.fixSeq(k, c)
 	return true
 }
 
-func netDigit(v6 bool) byte {
-	if v6 {
-		return '2'
-	}
-	return '1'
-}
-
-// foldEqual compares without regard to ASCII case; want is upper case.
-func foldEqual(b []byte, want string) bool {
-	if len(b) != len(want) {
+// rewritePassive puts the virtual address in place of the server's, which stands in the data that begin at at, and opens
+// the table for the data connection, unless it is a segment that comes again.
+func (w *Worker) rewritePassive(k *pkt, ref flow.Ref, c *flow.Conn, mode ftpMode, at int, from endpoint, again bool) bool {
+	var room [32]byte
+	text := passiveText(room[:0], mode, c.Virtual, from.port)
+	delta := len(text) - (from.end - from.start)
+	switch {
+	case delta < -maxChange: // a number with a hundred leading zeros
+		w.fixSeq(k, c)
+		return true
+	case k.end+delta > len(k.buf) || k.len()+delta > 0xffff:
+		w.dispose(k, perf.Oversize)
+		return false
+	case !again && !w.expectPassive(ref, c, from.addr, from.port):
+		w.dispose(k, perf.TableFull)
 		return false
 	}
-	for i := range b {
-		c := b[i]
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		if c != want[i] {
-			return false
-		}
+	seq := binary.BigEndian.Uint32(k.buf[k.l4+4:])
+	if delta != 0 {
+		w.resizeSeq(c, seq, delta)
+		k.resize(at+from.start, at+from.end, len(text))
 	}
+	copy(k.buf[at+from.start:], text)
+	w.fixSeq(k, c)
+	k.setTCPChecksum()
+	atomic.StoreUint32(&c.Extra, uint32(ftpActive)|uint32(mode)<<ftpModeBits|seq<<ftpSeqShift)
 	return true
 }
 
-// skipTo goes on from i until a digit is met or a run of sep has been passed, whichever comes first.
-func skipTo(b []byte, i int, sep byte) int {
-	for i < len(b) && !digit(b[i]) {
-		if b[i] == sep {
-			return skipRun(b, i, sep)
-		}
-		i++
-	}
-	return i
-}
-
-// skipRun passes a run of sep; -1 if there is none.
-func skipRun(b []byte, i int, sep byte) int {
-	if i >= len(b) || b[i] != sep {
-		return -1
-	}
-	for i < len(b) && b[i] == sep {
-		i++
-	}
-	return i
-}
-
-func digit(c byte) bool { return '0' <= c && c <= '9' }
-
-// number reads a decimal number of at most max, and what follows.
-func number(b []byte, i int, most int) (v, next int, ok bool) {
-	start := i
-	for i < len(b) && digit(b[i]) {
-		if v = v*10 + int(b[i]-'0'); v > most {
-			return 0, i, false
-		}
-		i++
-	}
-	return v, i, i > start
-}
-
-// sixNumbers reads h1,h2,h3,h4,p1,p2 at i; something must follow it in the segment.
-func sixNumbers(b []byte, i int) (a packet.Addr, port uint16, start, end int, ok bool) {
-	if i < 0 {
-		return
-	}
-	start = i
-	var v [6]byte
-	for n := range v {
-		var x int
-		if x, i, ok = number(b, i, 255); !ok {
+// setFTPMode changes the mode and keeps what is known of the last rewriting.
+func setFTPMode(c *flow.Conn, m ftpMode) {
+	for {
+		old := atomic.LoadUint32(&c.Extra)
+		if atomic.CompareAndSwapUint32(&c.Extra, old, old&^ftpModeMask|uint32(m)) {
 			return
 		}
-		v[n] = byte(x)
-		if n < 5 {
-			if ok = i < len(b) && b[i] == ','; !ok {
-				return
-			}
-			i++
-		}
 	}
-	return packet.AddrFrom4(v[:4]), uint16(v[4])<<8 | uint16(v[5]), start, i, i < len(b)
 }
 
-// extended reads <d>net<d>addr<d>port<d> (RFC 2428) at i. short allows <d><d><d>port<d>, which stands for the address home.
-func extended(b []byte, i int, v6 bool, home packet.Addr, short bool) (a packet.Addr, port uint16, start, end int, ok bool) {
-	if i < 0 || i >= len(b) || b[i] < 33 || b[i] > 126 {
-		return
+// resize makes n bytes of buf[from:to] and brings the IP header in line. There is room.
+func (k *pkt) resize(from, to, n int) {
+	delta := n - (to - from)
+	copy(k.buf[to+delta:k.end+delta], k.buf[to:k.end])
+	k.end += delta
+	if k.whole != nil {
+		k.whole.total += delta
 	}
-	start = i
-	d := b[i]
-	i++
-	if short && i+1 < len(b) && b[i] == d && b[i+1] == d {
-		a, i = home, i+2
+	ip := k.ip()
+	if k.v6() {
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
 	} else {
-		if i+1 >= len(b) || b[i] != netDigit(v6) || b[i+1] != d {
-			return
-		}
-		i += 2
-		n := bytes.IndexByte(b[i:], d)
-		if n < 0 {
-			return
-		}
-		if a, ok = parseAddr(b[i:i+n], v6); !ok {
-			return
-		}
-		i += n + 1
+		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
+		packet.SetHeaderChecksum(ip)
 	}
-	var p int
-	if p, i, ok = number(b, i, 65535); !ok || p == 0 || i >= len(b) || b[i] != d {
-		return a, 0, start, i, false
-	}
-	return a, uint16(p), start, i + 1, true
+	k.p.Len = uint32(len(ip))
 }
 
 // expectActive makes the connection that the server will open to the client: from its port next below the control port, to
-// be seen as coming from the virtual service's.
-func (w *Worker) expectActive(ref flow.Ref, c *flow.Conn, to packet.Addr, port uint16) {
+// be seen as coming from the virtual service's. False: the table is full.
+func (w *Worker) expectActive(ref flow.Ref, c *flow.Conn, to packet.Addr, port uint16) bool {
 	key := packet.Tuple{Src: to, Dst: c.Virtual, SrcPort: port, DstPort: c.VPort - 1, Proto: c.Proto, Family: familyOf(c)}
-	if found, _ := w.flows.Lookup(&key); found != 0 {
-		w.rearm(found, w.flows.Conn(found), w.snap.Timeouts.TCP[flow.TCPListen])
-		return
+	if found, dir := w.flows.Lookup(&key); found != 0 && dir == flow.In {
+		w.listen(found)
+		return true
 	}
-	w.expect(ref, c, &flow.Conn{Client: to, CPort: port, VPort: c.VPort - 1, DPort: c.DPort - 1, Dest: c.Dest})
+	return w.expect(ref, c, &flow.Conn{Client: to, CPort: port, VPort: c.VPort - 1, DPort: c.DPort - 1, Dest: c.Dest})
 }
 
 // expectPassive makes the connection that the client will open to the server's data port; its own port is not known yet.
+// False: the table is full.
 func (w *Worker) expectPassive(ref flow.Ref, c *flow.Conn, from packet.Addr, port uint16) bool {
 	key := packet.Tuple{Src: from, Dst: c.Client, SrcPort: port, Proto: c.Proto, Family: familyOf(c)}
 	if found, dir := w.flows.Lookup(&key); found != 0 && dir == flow.Out {
-		w.rearm(found, w.flows.Conn(found), w.snap.Timeouts.TCP[flow.TCPListen])
+		w.listen(found)
 		return true
 	}
 	return w.expect(ref, c, &flow.Conn{Client: c.Client, VPort: port, DPort: port, Dest: from, Flags: flow.FlagNoCPort})
 }
 
-// expect publishes a data connection in LISTEN, controlled by c. The template gives what differs from c.
+// expect publishes a data connection in LISTEN, controlled by c. The template gives what differs from c. Where two servers
+// gave one client the same port, the first connection stays. False: the table is full.
 func (w *Worker) expect(ref flow.Ref, c *flow.Conn, n *flow.Conn) bool {
 	data := w.flows.Alloc(w.id)
 	if data == 0 {
@@ -273,18 +199,40 @@ func (w *Worker) expect(ref flow.Ref, c *flow.Conn, n *flow.Conn) bool {
 		Service: c.Service, Mark: c.Mark, Deadline: w.now + timeout, Timeout: timeout, Created: w.now,
 		Flags: n.Flags | flow.FlagInactive | c.LoadFlags()&(flow.FlagMethodMask|flow.FlagIPv6) | uint32(flow.TCPListen)<<flow.StateShift,
 	}
-	if s := w.server(c); s != nil {
-		s.Bind(false)
+	server := w.server(c)
+	if server != nil {
+		server.Bind(false)
 	}
 	w.flows.Attach(data, ref)
-	if _, won := w.flows.Insert(w.id, data); won {
+	winner, won := w.flows.Insert(w.id, data)
+	if won {
 		return true
 	}
-	w.flows.Detach(data)
-	if s := w.server(c); s != nil {
-		s.Unbind(false, false)
+	w.flows.Detach(data) // the record is still ours to read until this round's end
+	if server != nil {
+		server.Unbind(false, false)
 	}
-	return true // another worker has just made it
+	if winner == 0 {
+		w.stats.Refused()
+		return false
+	}
+	return true
+}
+
+// listen puts a data connection into LISTEN: it is expected, again perhaps. Its server's counts follow with the first
+// packet.
+func (w *Worker) listen(ref flow.Ref) {
+	c := w.flows.Conn(ref)
+	for {
+		old := c.LoadFlags()
+		if old&flow.FlagHashed == 0 {
+			return
+		}
+		if c.CASFlags(old, old&(1<<flow.StateShift-1)|uint32(flow.TCPListen)<<flow.StateShift) {
+			break
+		}
+	}
+	w.rearm(ref, c, w.snap.Timeouts.TCP[flow.TCPListen])
 }
 
 // fillClientPort completes a data connection with the port that the client's first packet brought (spec/connections.md 2.2).
@@ -292,15 +240,17 @@ func (w *Worker) fillClientPort(k *pkt) (flow.Ref, bool) {
 	key := k.key
 	key.SrcPort = 0
 	ref, dir := w.flows.Lookup(&key)
-	if ref == 0 || dir != flow.In {
+	if ref == 0 || dir != flow.In || w.flows.Conn(ref).LoadFlags()&flow.FlagNoCPort == 0 {
 		return 0, false
 	}
-	port := k.key.SrcPort
-	now, ok := w.flows.Rekey(w.id, ref, func(c *flow.Conn) {
-		c.CPort = port
+	now, _ := w.flows.Rekey(w.id, ref, func(c *flow.Conn) {
+		c.CPort = k.key.SrcPort
 		c.Flags &^= flow.FlagNoCPort
 	})
-	return now, ok || now != 0
+	if now == 0 { // another worker is at it, or the connection is going
+		now, dir = w.flows.Lookup(&k.key)
+	}
+	return now, now != 0 && dir == flow.In
 }
 
 func familyOf(c *flow.Conn) uint8 {
@@ -308,160 +258,4 @@ func familyOf(c *flow.Conn) uint8 {
 		return 6
 	}
 	return 4
-}
-
-// passiveText is what the client is told: the virtual address in place of the server's.
-func passiveText(mode uint32, vip packet.Addr, port uint16) []byte {
-	b := make([]byte, 0, 32)
-	if mode == ftpEPSV {
-		b = append(b, "|||"...)
-		b = appendNumber(b, int(port))
-		return append(b, '|')
-	}
-	v := vip.V4()
-	for _, n := range [...]int{int(v >> 24), int(v >> 16 & 255), int(v >> 8 & 255), int(v & 255), int(port >> 8)} {
-		b = append(appendNumber(b, n), ',')
-	}
-	return appendNumber(b, int(port&255))
-}
-
-func appendNumber(b []byte, n int) []byte {
-	if n >= 10 {
-		b = appendNumber(b, n/10)
-	}
-	return append(b, byte('0'+n%10))
-}
-
-// resize replaces buf[from:to] by text, and moves the sequence numbers that follow (spec/connections.md 15.3, the form that
-// the sync protocol carries).
-func (w *Worker) resize(k *pkt, c *flow.Conn, from, to int, text []byte) {
-	delta := len(text) - (to - from)
-	seq := binary.BigEndian.Uint32(k.buf[k.l4+4:])
-	w.fixSeqField(k, c)
-	if delta != 0 {
-		if k.end+delta > len(k.buf) {
-			return
-		}
-		copy(k.buf[to+delta:k.end+delta], k.buf[to:k.end])
-		k.end += delta
-		ip := k.ip()
-		if k.v6() {
-			binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
-		} else {
-			binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-			packet.SetHeaderChecksum(ip)
-		}
-		k.p.Len = uint32(len(ip))
-		for {
-			old := atomic.LoadUint64(&c.Seq)
-			a := unpackSeq(old)
-			if c.LoadFlags()&flow.FlagOutSeq != 0 && !after(seq, a.init) {
-				break // a retransmission of what was resized before
-			}
-			if atomic.CompareAndSwapUint64(&c.Seq, old, seqAdjust{init: seq, delta: a.delta + int32(delta), change: int8(delta)}.pack()) {
-				w.setFlags(c, flow.FlagOutSeq)
-				break
-			}
-		}
-	}
-	copy(k.buf[from:], text)
-	k.setTCPChecksum()
-}
-
-// seqAdjust is how a direction's sequence numbers moved: from the one after init on by delta, before that by delta less the
-// last change.
-type seqAdjust struct {
-	init   uint32
-	delta  int32 // 24 bits
-	change int8
-}
-
-func (a seqAdjust) pack() uint64 {
-	return uint64(a.init)<<32 | uint64(uint32(a.delta)&0xffffff)<<8 | uint64(uint8(a.change))
-}
-
-func unpackSeq(v uint64) seqAdjust {
-	return seqAdjust{init: uint32(v >> 32), delta: int32(uint32(v)) >> 8, change: int8(v)}
-}
-
-// after tells whether sequence number x comes after y (RFC 9293 3.4).
-func after(x, y uint32) bool { return int32(y-x) < 0 }
-
-// fixSeq moves the sequence number of a server's packet.
-func (w *Worker) fixSeq(k *pkt, c *flow.Conn) {
-	if w.fixSeqField(k, c) {
-		k.setTCPChecksum()
-	}
-}
-
-func (w *Worker) fixSeqField(k *pkt, c *flow.Conn) bool {
-	if c.LoadFlags()&flow.FlagOutSeq == 0 {
-		return false
-	}
-	a := unpackSeq(atomic.LoadUint64(&c.Seq))
-	f := k.buf[k.l4+4:]
-	seq := binary.BigEndian.Uint32(f)
-	move := a.delta - int32(a.change)
-	if after(seq, a.init) {
-		move = a.delta
-	}
-	binary.BigEndian.PutUint32(f, seq+uint32(move))
-	return move != 0
-}
-
-// fixAck moves the acknowledgement of a client's packet, and the edges of its SACK blocks (RFC 2018), back to what the
-// server sent.
-func (w *Worker) fixAck(k *pkt, c *flow.Conn) {
-	if c.LoadFlags()&flow.FlagOutSeq == 0 {
-		return
-	}
-	a := unpackSeq(atomic.LoadUint64(&c.Seq))
-	back := func(f []byte) {
-		ack := binary.BigEndian.Uint32(f)
-		move := a.delta - int32(a.change)
-		if after(ack, a.init+uint32(a.delta)) {
-			move = a.delta
-		}
-		binary.BigEndian.PutUint32(f, ack-uint32(move))
-	}
-	if k.p.Flags&packet.ACK != 0 {
-		back(k.buf[k.l4+8:])
-	}
-	end := min(k.l4+int(k.buf[k.l4+12]>>4)*4, k.end)
-	for i := k.l4 + 20; i+1 < end; {
-		switch o := k.buf[i]; {
-		case o == 0:
-			i = end
-			continue
-		case o == 1:
-			i++
-			continue
-		case k.buf[i+1] < 2 || i+int(k.buf[i+1]) > end:
-			i = end
-			continue
-		case o == 5:
-			for e := i + 2; e+4 <= i+int(k.buf[i+1]); e += 4 {
-				back(k.buf[e:])
-			}
-		}
-		i += int(k.buf[i+1])
-	}
-	k.setTCPChecksum()
-}
-
-// setTCPChecksum computes the checksum of the segment afresh, under the addresses that the packet has now.
-func (k *pkt) setTCPChecksum() {
-	seg := k.buf[k.l4:k.end]
-	seg[16], seg[17] = 0, 0
-	binary.BigEndian.PutUint16(seg[16:], packet.PseudoHeader(k.key.Src, k.key.Dst, packet.ProtoTCP, len(seg)).AddBytes(seg).Checksum())
-}
-
-// setFlags sets bits of a connection's flags.
-func (w *Worker) setFlags(c *flow.Conn, bits uint32) {
-	for {
-		old := c.LoadFlags()
-		if old&bits == bits || c.CASFlags(old, old|bits) {
-			return
-		}
-	}
 }
