@@ -48,3 +48,26 @@ func BenchmarkRound(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNew times connections being opened into a half-full table, and expiring out of it.
+func BenchmarkNew(b *testing.B) {
+	for _, method := range []string{"dr", "nat"} {
+		b.Run(method, func(b *testing.B) {
+			s, err := newSite(siteConfig{method: methods[method], family: 4, connections: 1_000_000, fresh: true, workers: 1, batch: 64})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.close()
+			l := s.lanes[0]
+			for l.packets < 2_000_000 && b.N > 1 {
+				l.turn()
+			}
+			l.packets, l.busy = 0, 0
+			b.ResetTimer()
+			for l.packets < uint64(b.N) {
+				l.turn()
+			}
+			b.ReportMetric(float64(l.busy)/float64(l.packets), "ns/packet")
+		})
+	}
+}

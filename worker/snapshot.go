@@ -54,7 +54,8 @@ type target struct {
 	avail   bool
 	_       [5]byte
 	source  packet.Addr
-	_       [56]byte
+	mtu     uint32 // of the path
+	_       [52]byte
 }
 
 // vlan maps a tag on a port to a logical interface.
@@ -170,7 +171,7 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 	e := &s.egress[t.Hop]
 	n.link[0] = binary.NativeEndian.Uint64(e.l2[:])
 	n.link[1] = uint64(binary.NativeEndian.Uint32(e.l2[8:]))
-	n.port, n.tagged = e.port, e.l2len != 12
+	n.port, n.tagged, n.mtu = e.port, e.l2len != 12, t.MTU
 	limit := int(t.MTU)
 	if t.Method == service.Tunnel {
 		limit -= modes.Overhead(t.Family == 6, t.Tunnel, t.TunSum)
@@ -182,6 +183,16 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 	return n
 }
 
+// reach says how packets get to a connection's server: as the server's slot has it resolved, or by the routes.
+func (s *Snapshot) reach(slot uint32, addr packet.Addr) neigh.Result {
+	if t := s.target(slot); t.port >= 0 && t.addr == addr {
+		return neigh.Result{
+			Kind: neigh.Unicast, Hop: neigh.HopID(t.hop), Interface: int(s.egress[t.hop].iface), MTU: t.mtu, Source: t.source,
+		}
+	}
+	return s.Net.Route(addr)
+}
+
 // target is a server's, or an empty one if the number is not in the snapshot.
 func (s *Snapshot) target(slot uint32) *target {
 	if int(slot) < len(s.targets) {
@@ -190,7 +201,7 @@ func (s *Snapshot) target(slot uint32) *target {
 	return &noTarget
 }
 
-var noTarget target
+var noTarget = target{port: -1}
 
 // ifaceOf is the logical interface that a frame arrived on, -1 if there is none for its tag.
 func (s *Snapshot) ifaceOf(port int, p *packet.Parsed) int {

@@ -131,7 +131,7 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 		w.bypass(k)
 		return
 	}
-	r := w.snap.Net.Route(c.Dest)
+	r := w.snap.reach(c.Server, c.Dest)
 	switch r.Kind {
 	case neigh.LocalAddr:
 		w.deliverLocal(k, c, method)
