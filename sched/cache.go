@@ -197,16 +197,3 @@ func (c *cache) run(now, expiration clock.Time) {
 		}
 	}
 }
-
-// busy tells whether a server has more active connections than its weight while another one is less than half full.
-func busy(d *service.Server, servers []*service.Server) bool {
-	if d.LoadActive() <= d.LoadWeight() {
-		return false
-	}
-	for _, o := range servers {
-		if int64(o.LoadActive())*2 < int64(o.LoadWeight()) {
-			return true
-		}
-	}
-	return false
-}

@@ -2,16 +2,8 @@ package sched
 
 import "github.com/fastlb/fastlb/service"
 
-// fo is weighted failover: the highest weight that is usable (spec/schedulers.md 12).
-type fo struct{ list }
-
-func (s *fo) Schedule(*service.Request) *service.Server {
-	var best *service.Server
-	var weight int32
-	for _, d := range s.servers {
-		if w := d.LoadWeight(); w > weight && !d.Overloaded() {
-			best, weight = d, w
-		}
-	}
-	return best
+// newFO is weighted failover: the highest weight that is usable, the first in the list of equals (spec/schedulers.md 12).
+// All loads are the same here.
+func newFO() service.Scheduler {
+	return &least{tournament: tournament{of: func(s *service.Server) (int64, int64) { return 1, usable(s) }}}
 }

@@ -37,7 +37,7 @@ func nth(i int, weight int32) service.ServerSpec {
 // tournaments names the schedulers with an index and what walking the list chooses by.
 func tournaments() map[string]func(*service.Server) (int64, int64) {
 	list := map[string]func(*service.Server) (int64, int64){}
-	for _, name := range []string{"lc", "wlc", "sed", "nq"} {
+	for _, name := range []string{"lc", "wlc", "sed", "nq", "fo", "ovf"} {
 		s, _ := New(name, Env{})
 		list[name] = s.(*least).of
 	}
@@ -97,7 +97,7 @@ func TestTournament(t *testing.T) {
 						conns = append(conns[:i], conns[i+1:]...)
 					}
 				default:
-					want := (&least{of: of, servers: v.Servers}).walk()
+					want := (&least{tournament: tournament{of: of}, servers: v.Servers}).walk()
 					got := v.Pick(&service.Request{})
 					if got != want {
 						t.Fatalf("%s seed %d step %d of %d servers: chose %s, walking chooses %s", name, seed, step, len(v.Servers), number(got), number(want))
@@ -151,13 +151,75 @@ func TestTournamentConcurrently(t *testing.T) {
 		}
 		wg.Wait()
 		for range 300 {
-			want := (&least{of: of, servers: v.Servers}).walk()
+			want := (&least{tournament: tournament{of: of}, servers: v.Servers}).walk()
 			got := v.Pick(&service.Request{})
 			if got != want {
 				t.Fatalf("%s: chose %s, walking chooses %s", name, number(got), number(want))
 			}
-			got.Bind(false)
-			got.Activate()
+			if got != nil {
+				got.Bind(false)
+				got.Activate()
+			}
+		}
+	}
+}
+
+// TestBusy compares what lblc and lblcr find out about busy servers with what the kernel's walk would.
+func TestBusy(t *testing.T) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 17))
+		n := 40 + r.IntN(100)
+		var l *lblc
+		table := service.NewTable(service.HeapSlots(2*n+8), func(name string) (service.Scheduler, error) {
+			s, err := New(name, Env{})
+			l = s.(*lblc)
+			return s, err
+		})
+		id := service.ID{Family: 4, Protocol: service.TCP, Addr: netip.MustParseAddr("192.0.2.1"), Port: 80}
+		if err := table.AddService(service.Spec{ID: id, Scheduler: "lblc"}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if err := table.AddServer(id, nth(i, int32(r.IntN(4)))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v, _ := table.Service(id)
+		var held []*service.Server
+		yes := 0
+		for range 5000 {
+			d := v.Servers[r.IntN(len(v.Servers))]
+			switch op := r.IntN(100); {
+			case op == 0:
+				_ = table.EditServer(id, nth(r.IntN(n), int32(r.IntN(4))))
+			case op == 1:
+				_ = table.DeleteServer(id, nth(r.IntN(n), 1).ServerID)
+			case op == 2:
+				_ = table.AddServer(id, nth(r.IntN(n), int32(r.IntN(4))))
+			case op < 15 && len(held) > 0:
+				i := r.IntN(len(held))
+				if r.IntN(2) == 0 {
+					held[i].Deactivate()
+					held[i].Unbind(false, false)
+				} else {
+					held[i].Unbind(false, true)
+				}
+				held = append(held[:i], held[i+1:]...)
+			default:
+				d.Bind(false)
+				d.Activate()
+				held = append(held, d)
+			}
+			want := d.LoadActive() > d.LoadWeight() && halfEmpty(v.Servers)
+			if got := l.busy(d); got != want {
+				t.Fatalf("seed %d: %s with %d connections of %d is busy: %v, the walk says %v", seed, number(d), d.LoadActive(), d.LoadWeight(), got, want)
+			}
+			if want {
+				yes++
+			}
+		}
+		if yes < 10 || yes > 4900 {
+			t.Errorf("seed %d: %d of 5000 were busy: not much of a test", seed, yes)
 		}
 	}
 }
@@ -177,7 +239,7 @@ func TestTournamentDoesNotAllocate(t *testing.T) {
 
 // BenchmarkChurn reports a choice with what comes with it: the new connection is bound, and an old one ends.
 func BenchmarkChurn(b *testing.B) {
-	for _, name := range []string{"lc", "wlc", "sed", "nq"} {
+	for _, name := range []string{"lc", "wlc", "sed", "nq", "fo", "ovf"} {
 		for _, n := range []int{1, 100, 1000} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				_, v := many(b, name, n)
@@ -190,9 +252,11 @@ func BenchmarkChurn(b *testing.B) {
 						held[i].Unbind(false, true)
 					}
 					d := v.Pick(&q)
+					if held[i] = d; d == nil {
+						continue
+					}
 					d.Bind(false)
 					d.Activate()
-					held[i] = d
 				}
 			})
 		}

@@ -25,7 +25,7 @@ func (s *lblc) Schedule(r *service.Request) *service.Server {
 	if e != nil {
 		e.lastUse = now
 		// the overload flag is not looked at here
-		if m := &c.members[e.set-1]; !m.gone && m.server.LoadWeight() > 0 && !busy(m.server, s.servers) {
+		if m := &c.members[e.set-1]; !m.gone && m.server.LoadWeight() > 0 && !s.busy(m.server) {
 			return m.server
 		}
 	}

@@ -36,7 +36,7 @@ func (s *lblcr) Schedule(r *service.Request) *service.Server {
 			c.erase(e, most, now)
 		}
 	}
-	if d != nil && !busy(d, s.servers) {
+	if d != nil && !s.busy(d) {
 		return d
 	}
 	if d = s.least.Schedule(r); d != nil {

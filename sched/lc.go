@@ -4,5 +4,5 @@ import "github.com/fastlb/fastlb/service"
 
 // newLC is least connection: the lowest overhead, weights only say whether a server takes part (spec/schedulers.md 4).
 func newLC() service.Scheduler {
-	return &least{of: func(s *service.Server) (int64, int64) { return s.Overhead(), min(usable(s), 1) }}
+	return &least{tournament: tournament{of: func(s *service.Server) (int64, int64) { return s.Overhead(), min(usable(s), 1) }}}
 }

@@ -2,16 +2,13 @@ package sched
 
 import "github.com/fastlb/fastlb/service"
 
-// ovf is weighted overflow: the highest weight whose active connections do not exceed it (spec/schedulers.md 13).
-type ovf struct{ list }
-
-func (s *ovf) Schedule(*service.Request) *service.Server {
-	var best *service.Server
-	var weight int32
-	for _, d := range s.servers {
-		if w := d.LoadWeight(); w > weight && d.LoadActive() <= w && !d.Overloaded() {
-			best, weight = d, w
+// newOVF is weighted overflow: the highest weight whose active connections do not exceed it, the first in the list of
+// equals (spec/schedulers.md 13). All loads are the same here, and a server that flows over has no weight.
+func newOVF() service.Scheduler {
+	return &least{tournament: tournament{of: func(s *service.Server) (int64, int64) {
+		if w := usable(s); int64(s.LoadActive()) <= w {
+			return 1, w
 		}
-	}
-	return best
+		return 1, 0
+	}}}
 }

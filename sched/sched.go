@@ -22,17 +22,17 @@ var makers = map[string]func(env *Env) service.Scheduler{
 	"lc":  func(*Env) service.Scheduler { return newLC() },
 	"wlc": func(*Env) service.Scheduler { return newWLC() },
 	"lblc": func(e *Env) service.Scheduler {
-		return &lblc{least: least{of: overhead}, cache: newCache(), expiration: e.LBLCExpiration}
+		return &lblc{least: newLocal(), cache: newCache(), expiration: e.LBLCExpiration}
 	},
 	"lblcr": func(e *Env) service.Scheduler {
-		return &lblcr{least: least{of: overhead}, cache: newCache(), expiration: e.LBLCRExpiration}
+		return &lblcr{least: newLocal(), cache: newCache(), expiration: e.LBLCRExpiration}
 	},
 	"dh":   func(*Env) service.Scheduler { return &dh{} },
 	"sh":   func(*Env) service.Scheduler { return &sh{} },
 	"sed":  func(*Env) service.Scheduler { return newSED() },
 	"nq":   func(*Env) service.Scheduler { return newNQ() },
-	"fo":   func(*Env) service.Scheduler { return &fo{} },
-	"ovf":  func(*Env) service.Scheduler { return &ovf{} },
+	"fo":   func(*Env) service.Scheduler { return newFO() },
+	"ovf":  func(*Env) service.Scheduler { return newOVF() },
 	"mh":   func(*Env) service.Scheduler { return &mh{} },
 	"twos": func(e *Env) service.Scheduler { return &twos{rand: e.Rand} },
 }

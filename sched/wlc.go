@@ -4,7 +4,7 @@ import "github.com/fastlb/fastlb/service"
 
 // newWLC is weighted least connection: the lowest overhead for its weight (spec/schedulers.md 5).
 func newWLC() service.Scheduler {
-	return &least{of: overhead}
+	return &least{tournament: tournament{of: overhead}}
 }
 
 // overhead is what wlc, and lblc and lblcr where they choose like it, compare.
