@@ -1,13 +1,17 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fastlb/fastlb/numa"
+	"github.com/fastlb/fastlb/sched"
 	"github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/worker"
 )
@@ -24,6 +28,8 @@ type Options struct {
 	Families    []int    // 4, 6
 	Connections []int
 	Kinds       []string
+	Schedulers  []string // for new connections; established packets meet none
+	Servers     []int    // real servers of the service
 	Workers     int
 	Batch       int
 	Duration    time.Duration
@@ -36,7 +42,7 @@ type Options struct {
 func Defaults() Options {
 	return Options{
 		Methods: []string{"dr", "nat", "tunnel"}, Families: []int{4, 6}, Connections: []int{1_000, 1_000_000, 10_000_000},
-		Kinds: []string{Established, New}, Workers: 1, Batch: 64, Duration: 2 * time.Second,
+		Kinds: []string{Established, New}, Schedulers: []string{"rr"}, Servers: []int{8}, Workers: 1, Batch: 64, Duration: 2 * time.Second,
 	}
 }
 
@@ -55,6 +61,8 @@ type Result struct {
 	Family      int                `json:"family"`
 	Connections int                `json:"connections"`
 	Kind        string             `json:"kind"`
+	Scheduler   string             `json:"scheduler"`
+	Servers     int                `json:"servers"`
 	Workers     int                `json:"workers"`
 	NSPerPacket float64            `json:"ns_per_packet"` // of one worker
 	MPPS        float64            `json:"mpps"`          // of all workers
@@ -77,23 +85,46 @@ func Run(o Options) (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Machine: thisMachine(), Results: []Result{}}
+	for _, c := range o.combinations() {
+		res, err := measure(&o, &c)
+		if err != nil {
+			return nil, fmt.Errorf("bench %s: %w", &c, err)
+		}
+		r.Results = append(r.Results, *res)
+		if o.Progress != nil {
+			o.Progress(c.String())
+		}
+	}
+	return r, nil
+}
+
+// combinations lists what is to be measured, the results still empty.
+func (o *Options) combinations() (list []Result) {
 	for _, connections := range o.Connections {
 		for _, kind := range o.Kinds {
-			for _, method := range o.Methods {
-				for _, family := range o.Families {
-					res, err := measure(&o, method, family, connections, kind)
-					if err != nil {
-						return nil, fmt.Errorf("bench %s, IPv%d, %d connections, %s: %w", method, family, connections, kind, err)
-					}
-					r.Results = append(r.Results, *res)
-					if o.Progress != nil {
-						o.Progress(fmt.Sprintf("%s IPv%d %d %s", method, family, connections, kind))
+			schedulers := o.Schedulers
+			if kind == Established {
+				schedulers = schedulers[:1]
+			}
+			for _, scheduler := range schedulers {
+				for _, servers := range o.Servers {
+					for _, method := range o.Methods {
+						for _, family := range o.Families {
+							list = append(list, Result{
+								Method: method, Family: family, Connections: connections, Kind: kind, Scheduler: scheduler, Servers: servers, Workers: o.Workers,
+							})
+						}
 					}
 				}
 			}
 		}
 	}
-	return r, nil
+	return list
+}
+
+// String is a result's combination.
+func (r *Result) String() string {
+	return fmt.Sprintf("%s, IPv%d, %d connections, %s, %s over %d", r.Method, r.Family, r.Connections, r.Kind, r.Scheduler, r.Servers)
 }
 
 func (o *Options) check() error {
@@ -105,6 +136,19 @@ func (o *Options) check() error {
 	for _, k := range o.Kinds {
 		if k != Established && k != New {
 			return fmt.Errorf("kind %q: choose established or new", k)
+		}
+	}
+	if len(o.Schedulers) == 0 || len(o.Servers) == 0 {
+		return errors.New("name at least one scheduler and one number of servers")
+	}
+	for _, v := range o.Schedulers {
+		if !slices.Contains(sched.Names(), v) {
+			return fmt.Errorf("scheduler %q: choose among %s", v, strings.Join(sched.Names(), ", "))
+		}
+	}
+	for _, n := range o.Servers {
+		if n < 1 || n > 4000 {
+			return fmt.Errorf("%d servers: choose 1 to 4000", n)
 		}
 	}
 	for _, f := range o.Families {
@@ -130,37 +174,39 @@ func (o *Options) check() error {
 
 var methods = map[string]service.Method{"dr": service.DR, "nat": service.NAT, "tunnel": service.Tunnel}
 
-// measure makes a site, runs it for the duration, and runs it a little longer with the stage clock on.
-func measure(o *Options, method string, family, connections int, kind string) (*Result, error) {
+// measure makes a site for a combination, runs it for the duration, and runs it a little longer with the stage clock on.
+func measure(o *Options, c *Result) (*Result, error) {
 	s, err := newSite(siteConfig{
-		method: methods[method], family: family, connections: connections, fresh: kind == New, workers: o.Workers, batch: o.Batch,
-		hugePages: o.HugePages,
+		method: methods[c.Method], family: c.Family, connections: c.Connections, fresh: c.Kind == New, workers: o.Workers, batch: o.Batch,
+		hugePages: o.HugePages, scheduler: c.Scheduler, servers: c.Servers,
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	miss, err := s.miss(o.HugePages)
-	if err != nil {
+	r := *c
+	if r.MissNS, err = s.miss(o.HugePages, o.Duration); err != nil {
 		return nil, err
 	}
-	r := &Result{
-		Method: method, Family: family, Connections: connections, Kind: kind, Workers: o.Workers, MissNS: miss,
-		HugePages: s.memory.Pages != numa.SmallPages, BytesPer: s.bytesPerConnection(), Stages: map[string]float64{},
+	r.HugePages, r.BytesPer, r.Stages = s.memory.Pages != numa.SmallPages, s.bytesPerConnection(), map[string]float64{}
+	for warmed := uint64(0); ; { // caches, branch predictors, the table half full and the sweep's steady state
+		n, _ := s.run(o.CPUs, o.Duration/10, nil)
+		if warmed += n; n == 0 || !s.cfg.fresh || warmed >= uint64(c.Connections) {
+			break
+		}
 	}
-	s.run(o.CPUs, o.Duration/10, nil) // warm up: caches, branch predictors, the sweep's steady state
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	packets, busy := s.run(o.CPUs, o.Duration, nil)
+	packets, ns := s.run(o.CPUs, o.Duration, nil)
 	runtime.ReadMemStats(&after)
-	if packets == 0 {
+	if packets == 0 || ns == 0 {
 		return nil, fmt.Errorf("no packet was forwarded")
 	}
 	if err := s.verdict(); err != nil {
 		return nil, err
 	}
-	r.NSPerPacket = float64(busy) / float64(packets)
+	r.NSPerPacket = ns
 	r.MPPS = 1e3 / r.NSPerPacket * float64(o.Workers)
 	r.Allocs = max(0, float64(after.Mallocs-before.Mallocs)-allocsOfRun*float64(o.Workers)) / float64(packets)
 	profiles := make([]worker.Profile, o.Workers)
@@ -172,20 +218,20 @@ func measure(o *Options, method string, family, connections int, kind string) (*
 		}
 		r.Stages[st.String()] = float64(ns) / float64(max(packets, 1))
 	}
-	return r, nil
+	return &r, nil
 }
 
 // allocsOfRun is what a run allocates per worker for its goroutine, whatever the number of packets.
 const allocsOfRun = 16
 
-// run drives every worker for the duration and returns the packets handled and the nanoseconds that the workers' rounds
-// took, added up over the workers.
-func (s *site) run(cpus []int, d time.Duration, profiles []worker.Profile) (packets uint64, busy int64) {
+// run drives every worker for the duration and returns the packets handled and the nanoseconds a packet that the workers'
+// rounds took: the median of short pieces, so that whoever else uses the CPUs is left out.
+func (s *site) run(cpus []int, d time.Duration, profiles []worker.Profile) (packets uint64, ns float64) {
 	var wg sync.WaitGroup
 	var stop atomic.Bool
 	for i, l := range s.lanes {
 		wg.Add(1)
-		l.packets, l.busy = 0, 0
+		l.packets, l.pieces, l.rounds, l.count, l.busy = 0, l.pieces[:0], 0, 0, 0
 		l.profile = nil
 		if profiles != nil {
 			l.profile = &profiles[i]
@@ -215,9 +261,12 @@ func (s *site) run(cpus []int, d time.Duration, profiles []worker.Profile) (pack
 	wg.Wait()
 	for _, l := range s.lanes {
 		packets += l.packets
-		busy += l.busy
+		if len(l.pieces) == 0 && l.count > 0 { // a short run
+			l.pieces = append(l.pieces, float32(l.busy)/float32(l.count))
+		}
+		ns += median(l.pieces) / float64(len(s.lanes))
 	}
-	return packets, busy
+	return packets, ns
 }
 
 var epoch = time.Now()

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/fastlb/fastlb/sched"
 )
 
 // Every combination forwards what it is given, without allocating.
@@ -26,6 +28,39 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Every scheduler forwards every new connection, by whatever number of servers, and spreads them where it should.
+func TestSchedulers(t *testing.T) {
+	o := Defaults()
+	o.Methods, o.Families, o.Kinds, o.Connections = []string{"dr"}, []int{4, 6}, []string{New}, []int{5000}
+	o.Schedulers, o.Servers, o.Duration = sched.Names(), []int{1, 40}, time.Millisecond
+	r, err := Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Results) != len(sched.Names())*2*2 {
+		t.Fatalf("%d results", len(r.Results))
+	}
+	for _, c := range o.combinations() {
+		s, err := newSite(siteConfig{method: methods[c.Method], family: c.Family, connections: c.Connections, fresh: true, workers: 1, batch: 64, scheduler: c.Scheduler, servers: c.Servers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 64 {
+			s.lanes[0].turn()
+		}
+		used := 0
+		for _, v := range s.svc.Servers {
+			if active, inactive, _ := v.Counts(); active+inactive > 0 {
+				used++
+			}
+		}
+		if all := c.Servers == 1 || c.Scheduler != "fo" && c.Scheduler != "ovf"; used == 0 || all && used < c.Servers*3/4 {
+			t.Errorf("%s: %d servers used", &c, used)
+		}
+		s.close()
+	}
+}
+
 // BenchmarkRound times the worker's round: a row a method, family and table size.
 func BenchmarkRound(b *testing.B) {
 	for _, method := range []string{"dr", "nat", "tunnel"} {
@@ -42,7 +77,7 @@ func BenchmarkRound(b *testing.B) {
 					for l.packets < uint64(b.N) {
 						l.turn()
 					}
-					b.ReportMetric(float64(l.busy)/float64(l.packets), "ns/packet")
+					b.ReportMetric(median(l.pieces), "ns/packet")
 				})
 			}
 		}

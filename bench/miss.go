@@ -3,13 +3,15 @@ package bench
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
+	"time"
 
 	"github.com/fastlb/fastlb/numa"
 )
 
 // miss measures a dependent load at random over an area as large as the table, in the same kind of pages: the price of one
-// trip to memory that nothing hides.
-func (s *site) miss(huge numa.HugePages) (float64, error) {
+// trip to memory that nothing hides. It takes about as long as d, two seconds at most.
+func (s *site) miss(huge numa.HugePages, d time.Duration) (float64, error) {
 	const line = 64
 	m, err := numa.Alloc(max(len(s.memory.Bytes), 1<<16), huge, -1)
 	if err != nil {
@@ -33,16 +35,29 @@ func (s *site) miss(huge numa.HugePages) (float64, error) {
 	for i, p := range perm {
 		binary.NativeEndian.PutUint32(m.Bytes[i*line:], p)
 	}
-	steps := 4_000_000
 	at := uint32(0)
 	for range min(int(n), 1<<20) { // warm up
 		at = binary.NativeEndian.Uint32(m.Bytes[uint64(at)*line:])
 	}
-	start := nanotime()
-	for range steps {
-		at = binary.NativeEndian.Uint32(m.Bytes[uint64(at)*line:])
+	const pieces, fewest, steps = 500, 20, 4000
+	var list [pieces]float32
+	spent := list[:0]
+	for begin := nanotime(); len(spent) < fewest || len(spent) < pieces && nanotime() < begin+int64(d); {
+		start := nanotime()
+		for range steps {
+			at = binary.NativeEndian.Uint32(m.Bytes[uint64(at)*line:])
+		}
+		spent = append(spent, float32(nanotime()-start)/steps)
 	}
-	spent := nanotime() - start
 	runtime.KeepAlive(at) // or the walk would be optimised away
-	return float64(spent) / float64(steps), nil
+	return median(spent), nil
+}
+
+// median of a list, which it sorts; 0 of none.
+func median(list []float32) float64 {
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return float64(list[len(list)/2])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,11 +22,15 @@ import (
 )
 
 const (
-	servers     = 8
 	laneFrames  = 4096
 	laneRing    = 1024
 	frameLength = 60 // bytes of an IPv4 packet's frame; a minimum-size Ethernet frame without its checksum
 	portsEach   = 50_000
+	clientBits  = 20 // of fresh connections: 2^20 clients come by turns, each with its next port
+	pieceRounds = 16 // rounds of one figure: the result is the median of many, which a preempted one does not move
+	maxPieces   = 1 << 17
+	addresses   = 4096 // that a service by mark stands for
+	mark        = 1
 )
 
 type siteConfig struct {
@@ -36,9 +41,12 @@ type siteConfig struct {
 	workers     int
 	batch       int
 	hugePages   numa.HugePages
+	scheduler   string // "": rr
+	servers     int    // 0: 8
 }
 
-// site is a director on memory rings: one service, eight servers, one interface.
+// site is a director on memory rings: one service, its servers, one interface. The service of a scheduler that goes by the
+// destination is one by mark, which stands for many addresses, as in front of a cluster of caches.
 type site struct {
 	cfg    siteConfig
 	memory *numa.Memory
@@ -47,6 +55,7 @@ type site struct {
 	snaps  atomic.Pointer[worker.Snapshot]
 	svc    *service.Service
 	vip    packet.Addr
+	byMark bool
 	lanes  []*lane
 }
 
@@ -59,7 +68,10 @@ type lane struct {
 	kernel  *ring.Kernel
 	now     int64
 	packets uint64
-	busy    int64
+	pieces  []float32 // ns a packet of each piece of pieceRounds rounds
+	rounds  int       // of the piece that is under way
+	count   uint64    // packets of it
+	busy    int64     // ns of it
 	profile *worker.Profile
 
 	rng   uint64
@@ -76,7 +88,13 @@ var (
 )
 
 func newSite(cfg siteConfig) (_ *site, err error) {
-	s := &site{cfg: cfg}
+	if cfg.scheduler == "" {
+		cfg.scheduler = "rr"
+	}
+	if cfg.servers == 0 {
+		cfg.servers = 8
+	}
+	s := &site{cfg: cfg, byMark: cfg.fresh && slices.Contains([]string{"dh", "lblc", "lblcr"}, cfg.scheduler)}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -93,30 +111,35 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 	if s.flows, err = flow.New(s.memory.Bytes, flow.Config{Capacity: capacity, Seed: [2]uint64{0x0123456789abcdef, 0xfedcba9876543210}, Workers: cfg.workers}); err != nil {
 		return nil, err
 	}
-	s.slots = service.HeapSlots(64)
+	s.slots = service.HeapSlots(cfg.servers + 8)
 	table := service.NewTable(s.slots, func(name string) (service.Scheduler, error) { return sched.New(name, sched.Env{}) })
-	vip, prefix := netip.MustParseAddr("192.0.2.10"), "10.0.0."
+	vip, span, first := netip.MustParseAddr("192.0.2.10"), netip.MustParsePrefix("198.18.0.0/20"), netip.MustParseAddr("10.0.1.0")
 	cfgNet := neigh.StaticConfig{
-		Interfaces: []neigh.StaticInterface{{Name: "bench0", MAC: ownMAC, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}}},
+		Interfaces: []neigh.StaticInterface{{Name: "bench0", MAC: ownMAC, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/16")}}},
 		Neighbors:  map[netip.Addr][6]byte{netip.MustParseAddr("10.0.0.254"): gatewayMAC},
 		Routes:     []neigh.StaticRoute{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.0.0.254")}},
 	}
 	mask := uint32(0xffffffff)
 	if cfg.family == 6 {
-		vip, prefix, mask = netip.MustParseAddr("2001:db8::10"), "fd00::", 128
+		mask = 128
+		vip, span, first = netip.MustParseAddr("2001:db8::10"), netip.MustParsePrefix("2001:db8:1::/116"), netip.MustParseAddr("fd00::1:0")
 		cfgNet.Interfaces[0].Addresses = []netip.Prefix{netip.MustParsePrefix("fd00::1/64")}
 		cfgNet.Neighbors = map[netip.Addr][6]byte{netip.MustParseAddr("fd00::fe"): gatewayMAC}
 		cfgNet.Routes = []neigh.StaticRoute{{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fd00::fe")}}
 	}
 	s.vip = packet.AddrFrom(vip)
 	id := service.ID{Family: uint8(cfg.family), Protocol: service.TCP, Addr: vip, Port: 80}
-	if err = table.AddService(service.Spec{ID: id, Scheduler: "rr", Netmask: mask}); err != nil {
+	if s.byMark {
+		id = service.ID{Family: uint8(cfg.family), Mark: mark}
+		s.vip = packet.AddrFrom(span.Addr())
+		table.SetMarks([]service.Mark{{Mark: mark, Destination: span, Protocol: service.TCP}})
+	}
+	if err = table.AddService(service.Spec{ID: id, Scheduler: cfg.scheduler, Netmask: mask}); err != nil {
 		return nil, err
 	}
-	for i := range servers {
-		a := netip.MustParseAddr(fmt.Sprint(prefix, 11+i))
-		cfgNet.Neighbors[a] = [6]byte{2, 0, 0, 0, 1, byte(11 + i)}
-		if err = table.AddServer(id, service.ServerSpec{ServerID: service.ServerID{Addr: a, Port: 80}, Method: cfg.method, Weight: 1}); err != nil {
+	for i, a := 0, first; i < cfg.servers; i, a = i+1, a.Next() {
+		cfgNet.Neighbors[a] = [6]byte{2, 0, 0, 1, byte(i >> 8), byte(i)}
+		if err = table.AddServer(id, service.ServerSpec{ServerID: service.ServerID{Addr: a, Port: 80}, Method: cfg.method, Weight: cfg.weight(i)}); err != nil {
 			return nil, err
 		}
 	}
@@ -140,6 +163,16 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 	return s, nil
 }
 
+// weight of a server: 1 to 5 by turns. ovf chooses nobody once all have more connections than that, so there it is what
+// at least twice as many connections fit into.
+func (c *siteConfig) weight(i int) int32 {
+	w := int32(1 + i%5)
+	if c.scheduler == "ovf" {
+		w *= 2 * int32(1+c.connections/c.servers)
+	}
+	return w
+}
+
 // resolve fills in how the servers are reached.
 func (s *site) resolve(services *service.Snapshot, net *neigh.Snapshot) {
 	services.Targets = make([]service.Target, s.slots.Capacity()+1)
@@ -153,7 +186,7 @@ func (s *site) resolve(services *service.Snapshot, net *neigh.Snapshot) {
 }
 
 func (s *site) addLane(i int, counters *service.Counters) error {
-	l := &lane{site: s, rng: uint64(i)*0x9e3779b97f4a7c15 + 0x1234567, next: uint64(i), step: uint64(s.cfg.workers)}
+	l := &lane{site: s, pieces: make([]float32, 0, maxPieces), rng: uint64(i)*0x9e3779b97f4a7c15 + 0x1234567, next: uint64(i), step: uint64(s.cfg.workers)}
 	var err error
 	if l.memory, err = numa.Alloc(laneFrames*ring.FrameSize, s.cfg.hugePages, -1); err != nil {
 		return err
@@ -187,6 +220,9 @@ func (s *site) close() {
 func (s *site) client(n uint64) (packet.Addr, uint16) {
 	port := uint16(1024 + n%portsEach)
 	host := uint32(n / portsEach)
+	if s.cfg.fresh {
+		port, host = uint16(1024+n>>clientBits%portsEach), uint32(n&(1<<clientBits-1))
+	}
 	if s.cfg.family == 4 {
 		var b [4]byte
 		binary.BigEndian.PutUint32(b[:], 0x64000001+host) // 100.0.0.1 and on
@@ -196,6 +232,18 @@ func (s *site) client(n uint64) (packet.Addr, uint16) {
 	copy(b[:], []byte{0x20, 0x01, 0x0d, 0xb8, 0xff})
 	binary.BigEndian.PutUint32(b[12:], host+1)
 	return packet.AddrFrom16(b[:]), port
+}
+
+// destination is what a fresh connection is addressed to.
+func (s *site) destination(n uint64) packet.Addr {
+	if !s.byMark {
+		return s.vip
+	}
+	b := s.vip.As16()
+	n = n * 0x9e3779b97f4a7c15 >> 32 % addresses // in no order
+	b[14] |= byte(n >> 8)
+	b[15] = byte(n)
+	return packet.AddrFrom16(b[:])
 }
 
 // fill puts every connection into the table, established.
@@ -209,7 +257,7 @@ func (s *site) fill() error {
 	}
 	deadline := int64(900 * clock.Second)
 	for n := range s.cfg.connections {
-		v := s.svc.Servers[n%servers]
+		v := s.svc.Servers[n%s.cfg.servers]
 		ref := s.flows.Alloc(0)
 		if ref == 0 {
 			return errors.New("the table is full")
@@ -281,6 +329,13 @@ func (l *lane) turn() {
 	l.worker.Round(clock.Time(l.now))
 	l.busy += nanotime() - start
 	l.packets += uint64(n)
+	l.count += uint64(n)
+	if l.rounds++; l.rounds == pieceRounds && len(l.pieces) < cap(l.pieces) {
+		l.pieces = append(l.pieces, float32(l.busy)/float32(l.count))
+	}
+	if l.rounds == pieceRounds {
+		l.rounds, l.count, l.busy = 0, 0, 0
+	}
 }
 
 // write puts the next packet into a frame.
@@ -303,9 +358,9 @@ func (l *lane) write(frame uint64) ring.Desc {
 		}
 	}
 	src, sport := s.client(n)
-	dst, dport := s.vip, uint16(80)
+	dst, dport := s.destination(n), uint16(80)
 	if reply {
-		v := s.svc.Servers[n%servers]
+		v := s.svc.Servers[n%uint64(s.cfg.servers)]
 		src, dst, sport, dport = v.Addr, src, v.Port, sport
 	}
 	addr := frame&^(ring.FrameSize-1) + ring.Headroom

@@ -54,6 +54,8 @@ large as the connection table (a dependent load at random): the ratio of the two
 	f.IntSliceVar(&o.Families, "families", o.Families, "IP `FAMILIES`")
 	f.IntSliceVar(&o.Connections, "connections", o.Connections, "`NUMBERS` of connections in the table")
 	f.StringSliceVar(&o.Kinds, "kinds", o.Kinds, "`KINDS` of packets: of established connections, or the first of new ones")
+	f.StringSliceVar(&o.Schedulers, "schedulers", o.Schedulers, "`SCHEDULERS` of new connections")
+	f.IntSliceVar(&o.Servers, "servers", o.Servers, "`NUMBERS` of real servers")
 	f.IntVar(&o.Workers, "workers", o.Workers, "`NUMBER` of workers side by side")
 	f.IntVar(&o.Batch, "batch", o.Batch, fmt.Sprintf("packets a round, 1-%d", worker.MaxBatch))
 	f.DurationVar(&o.Duration, "duration", o.Duration, "`TIME` of each measurement")
@@ -66,10 +68,10 @@ func printBench(out io.Writer, r *bench.Report) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d CPUs, Linux %s, %s, transparent huge pages %s\n\n", m.CPU, m.CPUs, m.Kernel, m.Go, m.HugePages)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tns/packet\tMpps\tmiss ns\tratio\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
+	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tscheduler\tservers\tns/packet\tMpps\tmiss ns\tratio\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
 	for i := range r.Results {
 		v := &r.Results[i]
-		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%.1f\t%.2f\t%.1f\t%.2f\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind, v.NSPerPacket, v.MPPS,
+		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%s\t%d\t%.1f\t%.2f\t%.1f\t%.2f\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind, v.Scheduler, v.Servers, v.NSPerPacket, v.MPPS,
 			v.MissNS, v.NSPerPacket/v.MissNS, v.Allocs, v.BytesPer)
 		for _, s := range stageNames() {
 			fmt.Fprintf(w, "%.1f\t", v.Stages[s])
