@@ -22,6 +22,7 @@ const (
 	TakeFragment   = Exit(steerSteerExitEXIT_TAKE_FRAGMENT)
 	TakeICMP       = Exit(steerSteerExitEXIT_TAKE_ICMP)
 	TakeTunnel     = Exit(steerSteerExitEXIT_TAKE_TUNNEL)
+	TakeIPsec      = Exit(steerSteerExitEXIT_TAKE_IPSEC)
 	DropNoSocket   = Exit(steerSteerExitEXIT_DROP_NO_SOCKET)
 
 	Exits = Exit(steerSteerExitEXIT_COUNT) // number of exits
@@ -32,7 +33,7 @@ var exitNames = [Exits]string{
 	PassExtensions: "pass_extensions", PassProtocol: "pass_protocol", PassTransport: "pass_transport",
 	PassNoRule: "pass_no_rule", PassFragment: "pass_fragment", PassICMP: "pass_icmp", PassICMPOther: "pass_icmp_other",
 	TakeService: "take_service", TakeMark: "take_mark", TakeServer: "take_server", TakeFragment: "take_fragment",
-	TakeICMP: "take_icmp", TakeTunnel: "take_tunnel", DropNoSocket: "drop_no_socket",
+	TakeICMP: "take_icmp", TakeTunnel: "take_tunnel", TakeIPsec: "take_ipsec", DropNoSocket: "drop_no_socket",
 }
 
 func (e Exit) String() string {
@@ -43,4 +44,4 @@ func (e Exit) String() string {
 }
 
 // Taken tells whether packets that leave here go to the director.
-func (e Exit) Taken() bool { return e >= TakeService && e <= TakeTunnel }
+func (e Exit) Taken() bool { return e >= TakeService && e <= TakeIPsec }

@@ -41,6 +41,16 @@ func (r *Rules) AddServer(proto uint8, addr netip.Addr, port uint16) {
 	r.add(ruleKey(addr, 0, 0, steerRuleKindKIND_ADDRESS), steerAddressFlagADDRESS_SERVER)
 }
 
+// AddFTPServer takes besides what AddServer does the data connections of a NAT server whose FTP is on a port: those that
+// it begins, which come from the port before, and those that it accepts, on any port that is not privileged.
+func (r *Rules) AddFTPServer(addr netip.Addr, port uint16) {
+	r.AddServer(service.TCP, addr, port)
+	if port > 1 {
+		r.AddServer(service.TCP, addr, port-1)
+	}
+	r.add(ruleKey(addr, 0, 0, steerRuleKindKIND_ADDRESS), steerAddressFlagADDRESS_FTP)
+}
+
 // AddTunnel takes ICMP errors about the tunnel to a server. port is GUE's.
 func (r *Rules) AddTunnel(addr netip.Addr, kind service.TunnelType, port uint16) {
 	put := func(proto uint8, port uint16) {
@@ -96,7 +106,7 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 		for _, d := range v.Servers {
 			switch d.LoadMethod() {
 			case service.NAT:
-				r.AddServer(v.Protocol, d.Addr.Netip(), d.Port)
+				r.addNAT(&v.ID, d.Addr.Netip(), d.Port)
 			case service.Tunnel:
 				kind := service.TunnelType(atomic.LoadUint32(&d.Forward) >> 8)
 				r.AddTunnel(d.Addr.Netip(), kind, uint16(atomic.LoadUint32(&d.TunPort)))
@@ -105,14 +115,25 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 	}
 	for _, t := range s.Targets {
 		if !t.Available && t.Method == service.NAT && !t.Addr.IsZero() {
-			var proto uint8
+			var id service.ID // of a service that is gone: any
 			if v := s.Service(t.Service); v != nil {
-				proto = v.Protocol
+				id = v.ID
 			}
-			r.AddServer(proto, t.Addr.Netip(), t.Port)
+			r.addNAT(&id, t.Addr.Netip(), t.Port)
 		}
 	}
 	return r
+}
+
+// portFTP is the port on which LVS looks for FTP's control connections.
+const portFTP = 21
+
+// addNAT adds a real server of a NAT service. A mark's service says nothing of the ports, so its server's own counts.
+func (r *Rules) addNAT(id *service.ID, addr netip.Addr, port uint16) {
+	r.AddServer(id.Protocol, addr, port)
+	if id.Protocol == service.TCP && id.Port == portFTP || id.Protocol == 0 && port == portFTP {
+		r.AddFTPServer(addr, port)
+	}
 }
 
 // addMarks adds the ranges of a mark's service, as far as they are of its family.
@@ -169,13 +190,17 @@ func (r *Rules) tables() tables {
 		t.entries[k] = f
 		switch k.Kind {
 		case steerRuleKindKIND_SERVICE:
-			if k.Port == networkOrder(21) && k.Proto == service.TCP {
+			if k.Port == networkOrder(portFTP) && k.Proto == service.TCP {
 				t.features |= steerFeatureFEATURE_FTP
 			}
 		case steerRuleKindKIND_SERVER:
 			t.features |= steerFeatureFEATURE_SERVERS
 		case steerRuleKindKIND_TUNNEL:
 			t.features |= steerFeatureFEATURE_TUNNELS
+		case steerRuleKindKIND_ADDRESS:
+			if f&steerAddressFlagADDRESS_FTP != 0 {
+				t.features |= steerFeatureFEATURE_FTP
+			}
 		}
 		if k.Port == 0 && (k.Kind == steerRuleKindKIND_SERVICE || k.Kind == steerRuleKindKIND_SERVER) {
 			t.features |= steerFeatureFEATURE_ANY_PORT

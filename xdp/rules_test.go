@@ -22,7 +22,9 @@ func testRules() *Rules {
 	r.AddServer(service.TCP, addr("10.0.0.11"), 8080)
 	r.AddServer(service.TCP, addr("fd00::11"), 8080)
 	r.AddServer(0, addr("10.0.0.12"), 0)
-	r.AddServer(service.TCP, addr("10.0.0.21"), 21)
+	r.AddFTPServer(addr("10.0.0.21"), 21)
+	r.AddFTPServer(addr("10.0.0.22"), 521)
+	r.AddFTPServer(addr("fd00::21"), 21)
 	r.AddTunnel(addr("10.0.0.31"), service.IPIP, 0)
 	r.AddTunnel(addr("10.0.0.32"), service.GRE, 0)
 	r.AddTunnel(addr("10.0.0.33"), service.GUE, 5555)
@@ -92,7 +94,9 @@ func randomRules(r *rand.Rand) *Rules {
 	addr := func() netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(6))}) }
 	proto := func() uint8 { return []uint8{0, 6, 17, 132}[r.IntN(4)] }
 	for range r.IntN(12) {
-		switch r.IntN(4) {
+		switch r.IntN(5) {
+		case 4:
+			rules.AddFTPServer(addr(), uint16(r.IntN(3)))
 		case 0:
 			rules.AddService(6, addr(), uint16(r.IntN(3)))
 		case 1:
@@ -159,9 +163,11 @@ func TestFromSnapshot(t *testing.T) {
 			server("10.0.0.11", 8080, service.NAT, 0, 0), server("10.0.0.12", 80, service.DR, 0, 0),
 			server("10.0.0.13", 80, service.Tunnel, service.GUE, 5555),
 		}}
+	files := &service.Service{Number: 3, Spec: service.Spec{ID: service.ID{Family: 4, Protocol: service.TCP, Addr: addr("192.0.2.10"), Port: 21}},
+		Servers: []*service.Server{server("10.0.0.15", 2121, service.NAT, 0, 0), server("10.0.0.16", 21, service.DR, 0, 0)}}
 	marked := &service.Service{Number: 2, Spec: service.Spec{ID: service.ID{Family: 4, Mark: 7}},
-		Servers: []*service.Server{server("10.0.0.14", 0, service.NAT, 0, 0)}}
-	s := service.NewSnapshot([]*service.Service{web, marked}, []service.Mark{
+		Servers: []*service.Server{server("10.0.0.14", 0, service.NAT, 0, 0), server("10.0.0.17", 21, service.NAT, 0, 0)}}
+	s := service.NewSnapshot([]*service.Service{web, marked, files}, []service.Mark{
 		{Mark: 7, Destination: netip.MustParsePrefix("198.51.100.0/24"), Ports: []uint16{80}},
 		{Mark: 7, Protocol: service.UDP},                                 // any destination: IPv4 only, as the service
 		{Mark: 7, Destination: netip.MustParsePrefix("2001:db8::/32")},   // of the wrong family
@@ -175,6 +181,10 @@ func TestFromSnapshot(t *testing.T) {
 	want.AddServer(service.TCP, addr("10.0.0.11"), 8080)
 	want.AddServer(service.TCP, addr("10.0.0.19"), 8080)
 	want.AddServer(0, addr("10.0.0.14"), 0)
+	want.AddServer(0, addr("10.0.0.17"), 21)
+	want.AddFTPServer(addr("10.0.0.17"), 21)
+	want.AddService(service.TCP, addr("192.0.2.10"), 21)
+	want.AddFTPServer(addr("10.0.0.15"), 2121)
 	want.AddTunnel(addr("10.0.0.13"), service.GUE, 5555)
 	want.AddMark(netip.MustParsePrefix("198.51.100.0/24"), 0, 80)
 	want.AddMark(netip.MustParsePrefix("0.0.0.0/0"), service.UDP)

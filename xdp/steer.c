@@ -7,6 +7,7 @@
 //   - what comes from a real server of a NAT service,
 //   - ICMP errors whose embedded packet is one of these, or one of the director's own tunnels,
 //   - fragments to a service's address or from a NAT server's: the later ones have no ports, so the first goes with them,
+//   - AH and ESP likewise: they have no ports at all, and follow the IKE connection if the director knows one,
 // and gives them to the AF_XDP socket of the queue they arrived on, or drops them while there is none: the kernel would
 // answer them with a reset. Everything else passes.
 //
@@ -41,6 +42,7 @@ enum steer_exit {
 	EXIT_TAKE_FRAGMENT,   // a fragment to a service's address or from a NAT server's
 	EXIT_TAKE_ICMP,       // an ICMP error about a connection
 	EXIT_TAKE_TUNNEL,     // an ICMP error about one of the director's tunnels
+	EXIT_TAKE_IPSEC,      // AH or ESP to a service's address or from a NAT server's
 	EXIT_DROP_NO_SOCKET,  // taken, but the queue has no socket
 	EXIT_COUNT,
 };
@@ -57,6 +59,7 @@ enum rule_kind {
 enum address_flag {
 	ADDRESS_SERVICE = 1, // a virtual service's
 	ADDRESS_SERVER = 2,  // a NAT server's
+	ADDRESS_FTP = 4,     // a NAT server's that has FTP: its data connections begin at ports from 1024 up
 };
 
 // What kinds of rules exist, so that the rest costs nothing.
@@ -65,7 +68,7 @@ enum feature {
 	FEATURE_MARKS = 2,
 	FEATURE_SERVERS = 4,
 	FEATURE_TUNNELS = 8,
-	FEATURE_FTP = 16, // a TCP service with port 21: its data connections come to port 20 or from 1024 up
+	FEATURE_FTP = 16, // an FTP service or server: data connections go to port 20 or from 1024 up
 };
 
 enum proto_bit {
@@ -160,6 +163,8 @@ struct {
 #define IPPROTO_UDP 17
 #define IPPROTO_IPV6 41
 #define IPPROTO_GRE 47
+#define IPPROTO_ESP 50
+#define IPPROTO_AH 51
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_SCTP 132
 
@@ -362,7 +367,8 @@ inline_always int to_service(const struct address *addr, __u8 family, __u8 proto
 	return -1;
 }
 
-// from_server tells whether addr:port is a real server of a NAT service.
+// from_server tells whether addr:port is a real server of a NAT service, or could be where one begins an FTP data
+// connection; the director tells those from the server's own traffic.
 inline_always int from_server(const struct address *addr, __u8 proto, __be16 port, __u32 have)
 {
 	if (!(have & FEATURE_SERVERS))
@@ -371,18 +377,17 @@ inline_always int from_server(const struct address *addr, __u8 proto, __be16 por
 		return 1;
 	if (have & FEATURE_ANY_PORT && rule(addr, 0, proto, KIND_SERVER))
 		return 1;
-	return have & FEATURE_FTP && ftp_data(proto, port) && rule(addr, bpf_htons(21), proto, KIND_SERVER);
+	return have & FEATURE_FTP && ftp_data(proto, port) && rule(addr, 0, 0, KIND_ADDRESS) & ADDRESS_FTP;
 }
 
-inline_always int steer_fragment(const struct tuple *t, __u32 have)
+// by_address is for what has no ports: to a service's address, from a NAT server's, or into a mark's range.
+inline_always int by_address(const struct address *src, const struct address *dst, __u8 family, __u8 proto, __u32 have)
 {
-	if (rule(&t->dst, 0, 0, KIND_ADDRESS) & ADDRESS_SERVICE)
-		return EXIT_TAKE_FRAGMENT;
-	if (have & FEATURE_SERVERS && rule(&t->src, 0, 0, KIND_ADDRESS) & ADDRESS_SERVER)
-		return EXIT_TAKE_FRAGMENT;
-	if (have & FEATURE_MARKS && marked(&t->dst, t->family, t->proto, 0, 1))
-		return EXIT_TAKE_FRAGMENT;
-	return EXIT_PASS_FRAGMENT;
+	if (rule(dst, 0, 0, KIND_ADDRESS) & ADDRESS_SERVICE)
+		return 1;
+	if (have & FEATURE_SERVERS && rule(src, 0, 0, KIND_ADDRESS) & ADDRESS_SERVER)
+		return 1;
+	return have & FEATURE_MARKS && marked(dst, family, proto, 0, 1);
 }
 
 // steer_embedded looks at the packet that an ICMP error is about. It went the other way: from a service to a client, or
@@ -400,6 +405,11 @@ inline_always int steer_embedded(struct cursor *c, struct tuple *t, __u32 have)
 	case IPPROTO_GRE:
 		if (have & FEATURE_TUNNELS && rule(&t->dst, 0, t->proto, KIND_TUNNEL))
 			return EXIT_TAKE_TUNNEL;
+		return EXIT_PASS_ICMP_OTHER;
+	case IPPROTO_ESP:
+	case IPPROTO_AH:
+		if (by_address(&t->dst, &t->src, family, t->proto, have) || rule(&t->dst, 0, 0, KIND_ADDRESS) & ADDRESS_SERVICE)
+			return EXIT_TAKE_ICMP;
 		return EXIT_PASS_ICMP_OTHER;
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
@@ -439,7 +449,7 @@ inline_always int steer_ip(struct cursor *c, struct tuple *t, __u32 have)
 	int exit;
 
 	if (t->fragment)
-		return steer_fragment(t, have);
+		return by_address(&t->src, &t->dst, t->family, t->proto, have) ? EXIT_TAKE_FRAGMENT : EXIT_PASS_FRAGMENT;
 	switch (t->proto) {
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
@@ -449,6 +459,9 @@ inline_always int steer_ip(struct cursor *c, struct tuple *t, __u32 have)
 		return t->family == 4 ? steer_icmp(c, t, have) : EXIT_PASS_PROTOCOL;
 	case IPPROTO_ICMPV6:
 		return t->family == 6 ? steer_icmp(c, t, have) : EXIT_PASS_PROTOCOL;
+	case IPPROTO_ESP:
+	case IPPROTO_AH:
+		return by_address(&t->src, &t->dst, t->family, t->proto, have) ? EXIT_TAKE_IPSEC : EXIT_PASS_PROTOCOL;
 	default:
 		return EXIT_PASS_PROTOCOL;
 	}

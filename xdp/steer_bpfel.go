@@ -18,6 +18,7 @@ type steerAddressFlag uint32
 const (
 	steerAddressFlagADDRESS_SERVICE steerAddressFlag = 1
 	steerAddressFlagADDRESS_SERVER  steerAddressFlag = 2
+	steerAddressFlagADDRESS_FTP     steerAddressFlag = 4
 )
 
 type steerFeature uint32
@@ -111,8 +112,9 @@ const (
 	steerSteerExitEXIT_TAKE_FRAGMENT   steerSteerExit = 14
 	steerSteerExitEXIT_TAKE_ICMP       steerSteerExit = 15
 	steerSteerExitEXIT_TAKE_TUNNEL     steerSteerExit = 16
-	steerSteerExitEXIT_DROP_NO_SOCKET  steerSteerExit = 17
-	steerSteerExitEXIT_COUNT           steerSteerExit = 18
+	steerSteerExitEXIT_TAKE_IPSEC      steerSteerExit = 17
+	steerSteerExitEXIT_DROP_NO_SOCKET  steerSteerExit = 18
+	steerSteerExitEXIT_COUNT           steerSteerExit = 19
 )
 
 // Names of all BPF objects in the ELF.

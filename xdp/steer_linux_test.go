@@ -115,7 +115,15 @@ var steerTests = []struct {
 	{"privileged port beside FTP", eth(ip4(client, "192.0.2.21", tcp, ports(1025, 1023))), PassNoRule},
 	{"UDP beside FTP", eth(ip4(client, "192.0.2.21", udp, ports(1025, 2000))), PassNoRule},
 	{"ports cut short", eth(ip4(client, vip, tcp, []byte{4, 1, 0})), PassTransport},
-	{"ESP", eth(ip4(client, vip, 50, ports(0, 0))), PassProtocol},
+	{"ESP", eth(ip4(client, vip, 50, ports(0, 0))), TakeIPsec},
+	{"ESP of a NAT server", eth(ip4(server, client, 50, nil)), TakeIPsec},
+	{"ESP into a mark's range", eth(ip4(client, "198.51.100.1", 50, nil)), TakeIPsec},
+	{"ESP to the director", eth(ip4(client, own, 50, ports(0, 0))), PassProtocol},
+	{"ESP to a NAT server", eth(ip4(client, server, 50, ports(0, 0))), PassProtocol},
+	{"ESP from the service", eth(ip4(vip, client, 50, nil)), PassProtocol},
+	{"ESP, IPv6", eth(ip6(client6, vip6, 50, nil)), TakeIPsec},
+	{"AH", eth(ip4(client, vip, 51, nil)), TakeIPsec},
+	{"fragment of ESP", eth(ip4(client, vip, 50, make([]byte, 8), frag(9, true))), TakeFragment},
 	{"OSPF", eth(ip4(client, vip, 89, ports(0, 80))), PassProtocol},
 
 	// servers
@@ -124,7 +132,21 @@ var steerTests = []struct {
 	{"from a NAT server's other port", eth(ip4(server, client, tcp, ports(22, 1025))), PassNoRule},
 	{"from a server for all ports", eth(ip4("10.0.0.12", client, sctp, ports(5, 6))), TakeServer},
 	{"to a NAT server", eth(ip4(client, server, tcp, ports(1025, 8080))), PassNoRule},
-	{"FTP data of a server", eth(ip4("10.0.0.21", client, tcp, ports(20, 1025))), TakeServer},
+	{"FTP control of a server", eth(ip4("10.0.0.21", client, tcp, ports(21, 1025))), TakeServer},
+	{"FTP active data of a server", eth(ip4("10.0.0.21", client, tcp, ports(20, 1025))), TakeServer},
+	{"FTP passive data of a server", eth(ip4("10.0.0.21", client, tcp, ports(1024, 1025))), TakeServer},
+	{"FTP passive data of an IPv6 server", eth(ip6("fd00::21", client6, tcp, ports(50000, 1025))), TakeServer},
+	{"FTP server's mail", eth(ip4("10.0.0.21", client, tcp, ports(25, 1025))), PassNoRule},
+	{"UDP of an FTP server", eth(ip4("10.0.0.21", client, udp, ports(50000, 53))), PassNoRule},
+	{"FTP on another port", eth(ip4("10.0.0.22", client, tcp, ports(521, 1025))), TakeServer},
+	{"its active data", eth(ip4("10.0.0.22", client, tcp, ports(520, 1025))), TakeServer},
+	{"its passive data", eth(ip4("10.0.0.22", client, tcp, ports(50000, 1025))), TakeServer},
+	{"high port of a server without FTP", eth(ip4(server, client, tcp, ports(50000, 1025))), PassNoRule},
+	{"error about FTP data", eth(ip4("10.9.9.9", client, 1, icmp(11, first8(ip4(client, "10.0.0.21", tcp, ports(1025, 50000)))))), TakeICMP},
+	{"error about ESP to a client", eth(ip4(client, vip, 1, icmp(3, first8(ip4(vip, client, 50, make([]byte, 8)))))), TakeICMP},
+	{"error about ESP to a server", eth(ip4(server, client, 1, icmp(3, first8(ip4(client, server, 50, make([]byte, 8)))))), TakeICMP},
+	{"error about ESP to the service", eth(ip4("10.9.9.9", client, 1, icmp(11, first8(ip4(client, vip, 50, make([]byte, 8)))))), TakeICMP},
+	{"error about somebody's ESP", eth(ip4(client, own, 1, icmp(3, first8(ip4(own, client, 50, make([]byte, 8)))))), PassICMPOther},
 
 	// marks
 	{"mark", eth(ip4(client, "198.51.100.1", tcp, ports(1, 443))), TakeMark},
@@ -148,7 +170,7 @@ var steerTests = []struct {
 	{"longest extension", eth(ip6(client6, vip6, tcp, ports(1, 80), destination(255))), TakeService},
 	{"extension cut short", eth(layer{0x86dd, ip6(client6, vip6, tcp, nil, destination(0)).bytes[:47]}), PassBadIP},
 	{"extension longer than the packet", eth(ip6(client6, vip6, tcp, ports(1, 80), extension{60, []byte{0, 200, 0, 0, 0, 0, 0, 0}})), PassTransport},
-	{"AH", eth(ip6(client6, vip6, tcp, ports(1, 80), plain(51, 1))), PassProtocol},
+	{"AH", eth(ip6(client6, vip6, tcp, ports(1, 80), plain(51, 1))), TakeIPsec},
 	{"no next header", eth(ip6(client6, vip6, 59, nil)), PassProtocol},
 
 	// fragments
