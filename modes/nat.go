@@ -116,3 +116,22 @@ func AddressIn(ip []byte, addr packet.Addr) {
 		ip[7]--
 	}
 }
+
+// AddressOut is AddressIn for the source of a server's packet.
+func AddressOut(ip []byte, addr packet.Addr) {
+	setAddr(ip, true, addr)
+	if ip[0]>>4 == 4 {
+		ip[8]--
+		packet.SetHeaderChecksum(ip)
+	} else {
+		ip[7]--
+	}
+}
+
+// ReplaceAddress undoes or redoes what AddressIn, or with src AddressOut, did to the address, and leaves the TTL alone.
+func ReplaceAddress(ip []byte, src bool, addr packet.Addr) {
+	setAddr(ip, src, addr)
+	if ip[0]>>4 == 4 {
+		packet.SetHeaderChecksum(ip)
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/fastlb/fastlb/internal/clock"
-	"github.com/fastlb/fastlb/modes"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/perf"
@@ -127,14 +126,12 @@ func (w *Worker) unresolved(h *held) {
 	k := &h.k
 	if !h.undo.silent {
 		source := k.key.Dst
-		switch {
-		case h.undo.method == service.Tunnel:
+		if h.undo.method == service.Tunnel {
 			k.l3 = h.undo.l3
-		case h.undo.method == service.NAT && h.undo.reply:
-			modes.ReplaceSrc(k.ip(), k.l4-k.l3, k.key.Proto, h.undo.addr, k.key.Src, h.undo.port, k.key.SrcPort)
+		}
+		k.untranslate(&h.undo)
+		if h.undo.method == service.NAT && h.undo.reply {
 			source = w.ownAddress(k.key.Src)
-		case h.undo.method == service.NAT:
-			modes.ReplaceDst(k.ip(), k.l4-k.l3, k.key.Proto, h.undo.addr, k.key.Dst, h.undo.port, k.key.DstPort)
 		}
 		w.hostUnreachable(k, source)
 	}

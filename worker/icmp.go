@@ -56,7 +56,11 @@ func (w *Worker) whole(k *pkt) {
 			w.toKernel(k, perf.PassNoService)
 		}
 	case packet.OtherProto:
-		w.toKernel(k, perf.PassProtocol)
+		if isIPsec(k.key.Proto) {
+			w.ipsec(k)
+		} else {
+			w.toKernel(k, perf.PassProtocol)
+		}
 	default:
 		w.dispose(k, perf.BadIPHeader)
 	}
@@ -65,7 +69,8 @@ func (w *Worker) whole(k *pkt) {
 // quote is the packet that an ICMP error is about, as offsets into the pkt's buffer.
 type quote struct {
 	l3, l4 int
-	key    packet.Tuple
+	key    packet.Tuple // of AH and ESP: the IKE connection's
+	ipsec  bool         // AH or ESP: nothing behind the IP header is rewritten, and l4 is the end of the buffer's packet
 }
 
 // icmp handles ICMP: errors about connections are translated or forwarded, everything else is the kernel's, echo to a
@@ -94,7 +99,7 @@ func (w *Worker) icmp(k *pkt) {
 		w.toKernel(k, perf.PassICMP)
 		return
 	}
-	if w.icmpFromTunnel(k) || w.scheduleICMP(k, &q, &back) {
+	if w.icmpFromTunnel(k) || !q.ipsec && w.scheduleICMP(k, &q, &back) {
 		return
 	}
 	w.toKernel(k, perf.PassICMP)
@@ -112,7 +117,7 @@ func (k *pkt) relatedError() bool {
 	return t == icmpUnreachable || t == icmpSourceQuench || t == icmpTimeExceeded
 }
 
-// quoted finds the embedded packet; false if there is none that holds ports.
+// quoted finds the embedded packet; false if there is none, or no ports where there should be.
 func (k *pkt) quoted(q *quote) bool {
 	q.l3 = k.l4 + 8
 	b := k.buf[q.l3:k.end]
@@ -141,6 +146,8 @@ func (k *pkt) quoted(q *quote) bool {
 		}
 		q.key.SrcPort = binary.BigEndian.Uint16(k.buf[q.l4:])
 		q.key.DstPort = binary.BigEndian.Uint16(k.buf[q.l4+2:])
+	case packet.ProtoESP, packet.ProtoAH:
+		q.key, q.l4, q.ipsec = ikeKey(&q.key), k.end, true
 	}
 	return true
 }

@@ -12,6 +12,10 @@ import (
 // track runs a connection's state machine on one packet, moves its server's counts, and re-arms its timer
 // (spec/connections.md 4.4, 7).
 func (w *Worker) track(ref flow.Ref, c *flow.Conn, dir flow.Dir, k *pkt) {
+	if isIPsec(k.key.Proto) { // it follows a connection, and has no state machine
+		w.rearm(ref, c, w.snap.Timeouts.UDP)
+		return
+	}
 	switch c.Proto {
 	case packet.ProtoTCP:
 		w.transition(ref, c, dir, func(row flow.Row, state uint8) uint8 {

@@ -38,7 +38,7 @@ func (w *Worker) transport(k *pkt) {
 		}
 	}
 	if ref == 0 {
-		if w.foreignReply(k) || w.straySender(k) {
+		if w.foreignReply(k, &k.key) || w.straySender(k) {
 			return
 		}
 		w.schedule(k)
@@ -165,11 +165,7 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 	ip, u := k.ip(), undo{method: method, addr: c.Dest, port: c.DPort, l3: k.l3}
 	switch method {
 	case service.NAT:
-		if k.key.Proto == packet.ProtoTCP || k.key.Proto == packet.ProtoUDP || k.key.Proto == packet.ProtoSCTP {
-			modes.NATIn(ip, k.l4-k.l3, k.key.Proto, k.key.Dst, c.Dest, k.key.DstPort, c.DPort)
-		} else {
-			modes.AddressIn(ip, c.Dest)
-		}
+		k.translateIn(c)
 	case service.Tunnel:
 		payload := k.l3 + k.unfragmentable(ip)
 		k.l3 = w.encapsulate(k.buf, k.l3, k.end, t, r.Source, &k.key)
@@ -224,7 +220,7 @@ func (w *Worker) reply(k *pkt, ref flow.Ref, c *flow.Conn) {
 	}
 	w.countOut(c, k.len())
 	w.track(ref, c, flow.Out, k)
-	modes.NATOut(k.ip(), k.l4-k.l3, k.key.Proto, k.key.Src, c.Virtual, k.key.SrcPort, c.VPort)
+	k.translateOut(c)
 	if r.Kind == neigh.LocalAddr {
 		w.toKernel(k, perf.PassLocal)
 		return
@@ -269,12 +265,13 @@ func (w *Worker) routable(k *pkt, r *neigh.Result) bool {
 
 // foreignReply looks whether a packet is the answer of a DR or tunnel server that comes back through the director: the
 // connection stands under the reverse of its addresses. An IPv6 one is routed on; of an IPv4 one the source is an address
-// of the director's own, which the kernel refuses as martian, so it is left to the kernel (spec/forwarding.md 4).
-func (w *Worker) foreignReply(k *pkt) bool {
+// of the director's own, which the kernel refuses as martian, so it is left to the kernel (spec/forwarding.md 4). key is
+// the packet's, or the one that it is looked up by.
+func (w *Worker) foreignReply(k *pkt, key *packet.Tuple) bool {
 	if !w.snap.Services.HasAddr(k.key.Src) && w.snap.Services.Marks == nil {
 		return false
 	}
-	back := packet.Tuple{Src: k.key.Dst, Dst: k.key.Src, SrcPort: k.key.DstPort, DstPort: k.key.SrcPort, Proto: k.key.Proto, Family: k.key.Family}
+	back := packet.Tuple{Src: key.Dst, Dst: key.Src, SrcPort: key.DstPort, DstPort: key.SrcPort, Proto: key.Proto, Family: key.Family}
 	ref, dir := w.flows.Lookup(&back)
 	if ref == 0 || dir != flow.In {
 		return false
@@ -331,7 +328,11 @@ func (w *Worker) deliverLocal(k *pkt, c *flow.Conn, method service.Method) {
 			w.dispose(k, perf.LoopbackSource)
 			return
 		}
-		modes.ReplaceDst(k.ip(), k.l4-k.l3, k.key.Proto, k.key.Dst, c.Dest, k.key.DstPort, c.DPort)
+		if isIPsec(k.key.Proto) {
+			modes.ReplaceAddress(k.ip(), false, c.Dest)
+		} else {
+			modes.ReplaceDst(k.ip(), k.l4-k.l3, k.key.Proto, k.key.Dst, c.Dest, k.key.DstPort, c.DPort)
+		}
 	}
 	w.toKernel(k, perf.PassLocal)
 }
