@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +43,12 @@ func (d *table) Info() (control.Info, error) {
 	return control.Info{Version: [3]uint8{1, 2, 1}, Size: 4096}, nil
 }
 func (d *table) Services() ([]control.ServiceEntry, error) { return d.services, nil }
+func (d *table) Ages() ([]control.ServiceEntry, error) {
+	list := slices.Clone(d.services)
+	list[0].Servers = slices.Clone(list[0].Servers)
+	list[0].Servers[0].Ages = &control.Ages{Recent: 1, Minute: 2, Longer: 3, Waiting: 1}
+	return list, nil
+}
 func (d *table) Connections(yield func(control.ConnEntry) error) error {
 	for i := range d.conns {
 		if i == d.breakAt && i > 0 {
@@ -127,6 +134,21 @@ func TestListingsArriveAsTheyWere(t *testing.T) {
 	}
 	if r, err := c.Reload(); err != nil || len(r.Changes) != 1 {
 		t.Errorf("reload %+v, %v", r, err)
+	}
+}
+
+func TestAges(t *testing.T) {
+	c := serve(t, &table{services: listing})
+	got, err := c.Ages()
+	if err != nil || got[0].Servers[0].Ages == nil || *got[0].Servers[0].Ages != (control.Ages{Recent: 1, Minute: 2, Longer: 3, Waiting: 1}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var one Service
+	if err := c.call(http.MethodGet, "/v1/services/tcp:192.0.2.10:80?ages=1", nil, &one); err != nil || one.Servers[0].Ages == nil || one.Servers[1].Ages != nil {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if err := c.call(http.MethodGet, "/v1/services?ages=young", nil, &one); !errors.Is(err, service.ErrInvalid) {
+		t.Errorf("ages=young: %v", err)
 	}
 }
 

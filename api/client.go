@@ -120,9 +120,15 @@ func (c *Client) Info() (i control.Info, err error) {
 }
 
 // Services lists every service in the order it was added, its servers latest first.
-func (c *Client) Services() ([]control.ServiceEntry, error) {
+func (c *Client) Services() ([]control.ServiceEntry, error) { return c.services("/v1/services") }
+
+// Ages lists like Services, with what each server's active connections are made of; the director reads its whole
+// connection table for that.
+func (c *Client) Ages() ([]control.ServiceEntry, error) { return c.services("/v1/services?ages=true") }
+
+func (c *Client) services(path string) ([]control.ServiceEntry, error) {
 	var list []Service
-	if err := c.call(http.MethodGet, "/v1/services", nil, &list); err != nil {
+	if err := c.call(http.MethodGet, path, nil, &list); err != nil {
 		return nil, err
 	}
 	out := make([]control.ServiceEntry, len(list))

@@ -31,6 +31,11 @@ func (r *real) Apply(ops []control.Op) (int, error) {
 func (r *real) Connections(yield func(control.ConnEntry) error) error {
 	return r.ConnectionsAt(r.now, yield)
 }
+func (r *real) Ages() ([]control.ServiceEntry, error) {
+	list, err := r.Services()
+	r.AddAges(list, r.now)
+	return list, err
+}
 func (r *real) Status() (director.Status, error)   { return director.Status{}, nil }
 func (r *real) Reload() (director.Reloaded, error) { return director.Reloaded{}, nil }
 

@@ -2,11 +2,13 @@ package api
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/fastlb/fastlb/control"
@@ -20,6 +22,8 @@ type Director interface {
 	Apply(ops []control.Op) (applied int, err error)
 	Info() (control.Info, error)
 	Services() ([]control.ServiceEntry, error)
+	// Ages lists like Services, with what the servers' active connections are made of, for which it reads the whole table.
+	Ages() ([]control.ServiceEntry, error)
 	Connections(yield func(control.ConnEntry) error) error
 	Timeouts() (service.Timeouts, error)
 	Daemons() ([]control.Daemon, error)
@@ -86,12 +90,24 @@ func fail(w http.ResponseWriter, err error, status int) {
 	p.write(w)
 }
 
-func (s *server) services(*http.Request) (any, error) {
-	list, err := s.d.Services()
+// services lists; with ?ages=true it says what the active connections are made of.
+func (s *server) services(r *http.Request) (any, error) {
+	list, err := s.list(r)
 	if err != nil {
 		return nil, err
 	}
 	return Show(list), nil
+}
+
+func (s *server) list(r *http.Request) ([]control.ServiceEntry, error) {
+	ages, err := strconv.ParseBool(cmp.Or(r.URL.Query().Get("ages"), "false"))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("ages=%s: write true or false: %w", r.URL.Query().Get("ages"), service.ErrInvalid)
+	case ages:
+		return s.d.Ages()
+	}
+	return s.d.Services()
 }
 
 func (s *server) service(r *http.Request) (Service, error) {
@@ -99,7 +115,7 @@ func (s *server) service(r *http.Request) (Service, error) {
 	if err != nil {
 		return Service{}, fmt.Errorf("%w: %w", err, service.ErrInvalid)
 	}
-	list, err := s.d.Services()
+	list, err := s.list(r)
 	if err != nil {
 		return Service{}, err
 	}

@@ -42,6 +42,8 @@ type Server struct {
 	Persistent uint32 `json:"persistent"` // templates
 	Stats      Stats  `json:"stats"`
 	Rates      Stats  `json:"rates"`
+	// What active is made of, by when a packet was last seen: with ?ages=true.
+	Ages *control.Ages `json:"ages,omitempty"`
 }
 
 // Tunnel is how packets to a tunnel's end are wrapped.
@@ -142,7 +144,7 @@ func show(e *control.ServiceEntry) Service {
 	for i, d := range e.Servers {
 		s.Servers[i] = Server{
 			Address: d.Spec.ServerID.String(), Forward: word(methods, int(d.Spec.Method)), Weight: d.Spec.Weight, Upper: d.Spec.Upper,
-			Lower: d.Spec.Lower, Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Stats: Stats(d.Stats), Rates: Stats(d.Rates),
+			Lower: d.Spec.Lower, Active: d.Active, Inactive: d.Inactive, Persistent: d.Persistent, Stats: Stats(d.Stats), Rates: Stats(d.Rates), Ages: d.Ages,
 		}
 		if d.Spec.Method == service.Tunnel {
 			s.Servers[i].Tunnel = Tunnel{word(tunnels, int(d.Spec.Tunnel)), d.Spec.TunPort, word(checksums, int(d.Spec.TunSum))}
@@ -200,7 +202,7 @@ func (d *Server) entry() (e control.ServerEntry, err error) {
 		}
 		e.Spec.Tunnel, e.Spec.TunPort, e.Spec.TunSum = service.TunnelType(kind), d.Tunnel.Port, service.TunnelChecksum(sum)
 	}
-	e.Active, e.Inactive, e.Persistent = d.Active, d.Inactive, d.Persistent
+	e.Active, e.Inactive, e.Persistent, e.Ages = d.Active, d.Inactive, d.Persistent, d.Ages
 	e.Stats, e.Rates = service.Stats(d.Stats), service.Stats(d.Rates)
 	return e, nil
 }

@@ -32,7 +32,7 @@ func (c *Control) Services() ([]ServiceEntry, error) {
 			active, inactive, persistent := d.Counts()
 			e.Servers = append(e.Servers, ServerEntry{
 				Spec: d.Spec(), Active: uint32(active), Inactive: uint32(inactive), Persistent: uint32(persistent),
-				Stats: c.table.ServerStats(d), Rates: c.rates.servers[d.Number].shown(),
+				Stats: c.table.ServerStats(d), Rates: c.rates.servers[d.Number].shown(), Slot: d.Number,
 			})
 		}
 		list = append(list, e)
@@ -110,13 +110,13 @@ type Ages struct {
 	Recent  uint32 `json:"recent"`  // within the last 10 seconds
 	Minute  uint32 `json:"minute"`  // within the last minute, but not the last 10 seconds
 	Longer  uint32 `json:"longer"`  // before that
-	Waiting uint32 `json:"waiting"` // of all: in SYN_RECV, without a reply seen
+	Waiting uint32 `json:"waiting"` // of all: TCP connections in SYN_RECV without a reply seen
 }
 
 // ActiveAges counts the active connections of every server by age: index 0 is all of them, others slot numbers. It reads
-// the whole table.
+// the whole table, holds nothing up meanwhile, and may be called by any goroutine.
 func (c *Control) ActiveAges(now clock.Time) []Ages {
-	ages := make([]Ages, c.o.Slots.High()+1)
+	ages := make([]Ages, c.o.Slots.Capacity()+1)
 	if c.o.Flows == nil {
 		return ages
 	}
@@ -126,7 +126,7 @@ func (c *Control) ActiveAges(now clock.Time) []Ages {
 			return true
 		}
 		idle := int64(now) + atomic.LoadInt64(&conn.Timeout) - atomic.LoadInt64(&conn.Deadline)
-		waiting := conn.Proto == service.TCP && uint8(flags>>flow.StateShift) == flow.TCPSynRecv
+		waiting := conn.Proto == service.TCP && uint8(flags>>flow.StateShift) == flow.TCPSynRecv && flags&flow.FlagReplied == 0
 		for _, a := range []*Ages{&ages[0], &ages[conn.Server]} {
 			switch {
 			case idle <= int64(10*clock.Second):
@@ -143,4 +143,16 @@ func (c *Control) ActiveAges(now clock.Time) []Ages {
 		return true
 	})
 	return ages
+}
+
+// AddAges fills in the servers' Ages of a listing.
+func (c *Control) AddAges(list []ServiceEntry, now clock.Time) {
+	ages := c.ActiveAges(now)
+	for i := range list {
+		for j := range list[i].Servers {
+			if d := &list[i].Servers[j]; d.Slot < uint32(len(ages)) {
+				d.Ages = &ages[d.Slot]
+			}
+		}
+	}
 }

@@ -27,7 +27,9 @@ type ServerEntry struct {
 	Inactive   uint32             `json:"inactive"`   // connections
 	Persistent uint32             `json:"persistent"` // templates
 	Stats      service.Stats      `json:"stats"`
-	Rates      service.Stats      `json:"rates"` // per second
+	Rates      service.Stats      `json:"rates"`          // per second
+	Ages       *Ages              `json:"ages,omitempty"` // what Active is made of; nil: nobody asked
+	Slot       uint32             `json:"-"`              // number of the server's slot
 }
 
 // ConnEntry is a connection or a persistence template as listings show it.

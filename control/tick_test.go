@@ -126,9 +126,17 @@ func TestActiveAges(t *testing.T) {
 	d.connect(s, 3, 0, flow.TCPEstablished, now)
 	d.connect(s, 4, 0, flow.TCPEstablished, now-1)
 	d.connect(s, 5, flow.FlagInactive, flow.TCPTimeWait, now)
-	got := d.ActiveAges(now)
-	if want := (Ages{Recent: 1, Minute: 2, Longer: 1, Waiting: 1}); got[0] != want || got[s.Number] != want {
+	d.connect(s, 6, flow.FlagReplied, flow.TCPSynRecv, now+50*clock.Second)
+	want := Ages{Recent: 2, Minute: 2, Longer: 1, Waiting: 1}
+	if got := d.ActiveAges(now); got[0] != want || got[s.Number] != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	list, err := d.Services()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.AddAges(list, now); list[0].Servers[0].Ages == nil || *list[0].Servers[0].Ages != want {
+		t.Errorf("%+v, want %+v", list[0].Servers[0], want)
 	}
 }
 

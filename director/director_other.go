@@ -26,6 +26,9 @@ func (*Director) Info() (control.Info, error) { return control.Info{}, errNeedsL
 // Services fails.
 func (*Director) Services() ([]control.ServiceEntry, error) { return nil, errNeedsLinux }
 
+// Ages fails.
+func (*Director) Ages() ([]control.ServiceEntry, error) { return nil, errNeedsLinux }
+
 // Connections fails.
 func (*Director) Connections(func(control.ConnEntry) error) error { return errNeedsLinux }
 

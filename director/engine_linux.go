@@ -51,6 +51,16 @@ func (d *Director) Services() (list []control.ServiceEntry, err error) {
 	return list, err
 }
 
+// Ages lists like Services, and says of each server what its active connections are made of. It reads the whole
+// connection table: about 20 ms for a million connections, 0.2 s for ten (BenchmarkActiveAges in control), during which nothing else waits.
+func (d *Director) Ages() ([]control.ServiceEntry, error) {
+	list, err := d.Services()
+	if err == nil {
+		d.control.AddAges(list, d.now())
+	}
+	return list, err
+}
+
 // Connections calls yield for each connection and template. It holds nothing up, however slow yield is.
 func (d *Director) Connections(yield func(control.ConnEntry) error) error {
 	return d.control.ConnectionsAt(d.now(), func(e control.ConnEntry) error {

@@ -35,7 +35,8 @@ const (
 	FlagTunnelOther = 0x0008_0000 // own: the server's family differs from the client's
 	flagRekeying    = 0x0010_0000 // own: a Rekey is under way; others keep off
 
-	FlagHelper = 0x0020_0000 // own: an application helper reads the connection's payload (FTP over NAT)
+	FlagReplied = 0x0040_0000 // own: the server has answered; the answers that open a connection go the slow way, where it is set
+	FlagHelper  = 0x0020_0000 // own: an application helper reads the connection's payload (FTP over NAT)
 
 	// The protocol's state (tcp.go, sctp.go) is the top byte of the same word, so that a transition and what follows
 	// from it (FlagInactive, FlagNoOutput) are one compare-and-swap, and the counters move exactly once.

@@ -27,10 +27,10 @@ const (
 )
 
 // RowOf is the row for a packet of direction d on a connection with these flags, and the flags afterwards: a reply clears
-// FlagNoOutput (spec/connections.md 4.1).
+// FlagNoOutput (spec/connections.md 4.1) and sets FlagReplied.
 func RowOf(d Dir, flags uint32) (Row, uint32) {
 	if d == Out {
-		return Output, flags &^ FlagNoOutput
+		return Output, flags&^FlagNoOutput | FlagReplied
 	}
 	if flags&FlagNoOutput != 0 {
 		return InputOnly, flags

@@ -25,6 +25,7 @@ func (r *remote) Apply(ops []control.Op) (int, error) {
 
 func (r *remote) Status() (s director.Status, err error)   { return }
 func (r *remote) Reload() (s director.Reloaded, err error) { return }
+func (r *remote) Ages() ([]control.ServiceEntry, error)    { return r.Services() }
 
 // TestRecordedOverSocket runs the recordings again through the API and its client, which must lose nothing.
 func TestRecordedOverSocket(t *testing.T) {

@@ -45,6 +45,9 @@ func (w *Worker) transition(ref flow.Ref, c *flow.Conn, dir flow.Dir, next func(
 		state := uint8(old >> flow.StateShift)
 		to := next(row, state)
 		changed = changed&(1<<flow.StateShift-1) | uint32(to)<<flow.StateShift
+		if to != state && to == flow.TCPSynRecv && dir == flow.In && c.Proto == packet.ProtoTCP {
+			changed &^= flow.FlagReplied // begun anew
+		}
 		server := w.server(c)
 		if server != nil && to != state {
 			changed |= flow.FlagInactive

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/perf"
@@ -61,6 +62,39 @@ func TestNAT(t *testing.T) {
 			r.account()
 		})
 	}
+}
+
+// A connection in SYN_RECV tells whether its server has answered; begun anew, whether it has since.
+func TestReplied(t *testing.T) {
+	r := newRig(t, 1)
+	f := families[0]
+	r.service(service.TCP, f.vip, 80, service.NAT, f.server)
+	replied := func(want bool) {
+		t.Helper()
+		k := packet.Tuple{Src: ip(f.client), Dst: ip(f.vip), SrcPort: 1000, DstPort: 80, Proto: service.TCP, Family: 4}
+		ref, _ := r.flows.Lookup(&k)
+		if ref == 0 {
+			t.Fatal("no connection")
+		}
+		if c := r.flows.Conn(ref); c.State() != flow.TCPSynRecv || c.LoadFlags()&flow.FlagReplied != 0 != want {
+			t.Errorf("state %d, flags %#x, want replied %v", c.State(), c.LoadFlags(), want)
+		}
+	}
+	in := func(flags uint8) { r.in(0, tcp(f.client, 1000, f.vip, 80, flags, 0)) }
+	out := func(flags uint8) { r.in(1, tcp(f.server, 80, f.client, 1000, flags, 0)) }
+	in(packet.SYN)
+	in(packet.SYN)
+	replied(false)
+	out(packet.SYN | packet.ACK)
+	replied(true)
+	in(packet.SYN)
+	replied(true)
+	out(packet.RST)
+	r.tunables.ConnReuseMode = 0
+	r.publish()
+	in(packet.SYN)
+	replied(false)
+	r.account()
 }
 
 func TestTunnelFamilies(t *testing.T) {

@@ -29,13 +29,16 @@ func newStatus(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "a snapshot: workers, queues, services, rates",
+		Long: `Prints a snapshot of the running director. For each real server it says what its active connections are made of: how
+many were heard from in the last 10 seconds, in the last minute, and not for longer, and how many sit in SYN_RECV
+without a reply seen. For that the director reads its whole connection table, without holding up a packet.`,
 		RunE: func(*cobra.Command, []string) error {
 			c := api.NewClient(e.socket)
 			s, err := c.Status()
 			if err != nil {
 				return err
 			}
-			list, err := c.Services()
+			list, err := c.Ages()
 			if err != nil {
 				return err
 			}
@@ -99,7 +102,7 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 	for i := range list {
 		e := &list[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\n", e.Spec.ID, cmp.Or(e.Spec.Scheduler, service.None), figures(e.Stats, e.Rates))
-		for j := range e.Servers {
+		for j := range e.Servers { // forwarding method, weight, active + inactive connections
 			d := &e.Servers[j]
 			fmt.Fprintf(w, "  %s\t%s w%d %d+%d\t%s\n", d.Spec.ServerID, d.Spec.Method, d.Spec.Weight, d.Active, d.Inactive, figures(d.Stats, d.Rates))
 		}
@@ -108,6 +111,37 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		fmt.Fprintf(w, "none: `fastlb ipvsadm -A` makes one\n")
 	}
 	w.Flush()
+	printAges(out, list)
+}
+
+// printAges says what the active connections are made of.
+func printAges(out io.Writer, list []control.ServiceEntry) {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(w, "Active connections\tAll\tHeard within 10 s\tWithin 60 s\tLonger ago\tSYN_RECV, no reply seen\n")
+	rows, waiting := 0, false
+	for i := range list {
+		e := &list[i]
+		for j := range e.Servers {
+			d := &e.Servers[j]
+			a := d.Ages
+			if a == nil || d.Active == 0 && *a == (control.Ages{}) {
+				continue
+			}
+			sum := a.Recent + a.Minute + a.Longer
+			fmt.Fprintf(w, "%s → %s\t%s\t%s\t%s\t%s\t%s\n", e.Spec.ID, d.Spec.ServerID, count(uint64(sum)), count(uint64(a.Recent)),
+				count(uint64(a.Minute)), count(uint64(a.Longer)), count(uint64(a.Waiting)))
+			rows++
+			waiting = waiting || d.Spec.Method == service.NAT && a.Waiting > 10 && 10*a.Waiting > sum
+		}
+	}
+	if rows == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	w.Flush()
+	if waiting {
+		fmt.Fprintln(out, "Many connections wait for an answer: is the server up, and does its way back to the clients lead through the director?")
+	}
 }
 
 // figures are the columns of a service or server: counts, then both directions' rates together.

@@ -25,7 +25,8 @@ func TestPrintStatus(t *testing.T) {
 	list := []control.ServiceEntry{{
 		Spec:  service.Spec{ID: service.ID{Family: 4, Protocol: 6, Addr: netip.MustParseAddr("192.0.2.10"), Port: 80}, Scheduler: "rr"},
 		Stats: service.Stats{Conns: 7, InPkts: 8, OutPkts: 9}, Rates: service.Stats{Conns: 1, InPkts: 2, OutPkts: 3, InBytes: 1000, OutBytes: 250},
-		Servers: []control.ServerEntry{{Spec: service.ServerSpec{ServerID: service.ServerID{Addr: netip.MustParseAddr("10.0.0.11"), Port: 80}, Method: service.DR, Weight: 2}, Active: 3, Inactive: 4}},
+		Servers: []control.ServerEntry{{Spec: service.ServerSpec{ServerID: service.ServerID{Addr: netip.MustParseAddr("10.0.0.11"), Port: 80}, Method: service.DR, Weight: 2}, Active: 23, Inactive: 4,
+			Ages: &control.Ages{Recent: 2, Minute: 1, Longer: 20, Waiting: 11}}},
 	}}
 	var b bytes.Buffer
 	printStatus(&b, s, list)
@@ -51,10 +52,32 @@ func TestPrintStatus(t *testing.T) {
 		"",
 		"Service Scheduler Conns In Out Conns/s Packets/s Bits/s",
 		"tcp 192.0.2.10:80 rr 7 8 9 1 5 10000",
-		"10.0.0.11:80 dr w2 3+4 0 0 0 0 0 0",
+		"10.0.0.11:80 dr w2 23+4 0 0 0 0 0 0",
+		"",
+		"Active connections All Heard within 10 s Within 60 s Longer ago SYN_RECV, no reply seen",
+		"tcp 192.0.2.10:80 → 10.0.0.11:80 23 2 1 20 11",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("printed\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// Only where replies pass through the director do connections that wait for one mean something.
+func TestPrintAges(t *testing.T) {
+	for method, hint := range map[service.Method]bool{service.NAT: true, service.DR: false} {
+		list := []control.ServiceEntry{{Servers: []control.ServerEntry{
+			{Spec: service.ServerSpec{Method: method}, Active: 20, Ages: &control.Ages{Recent: 20, Waiting: 20}}, {},
+		}}}
+		var b bytes.Buffer
+		printAges(&b, list)
+		if got := b.String(); strings.Contains(got, "way back") != hint || strings.Count(got, "\n") < 3 {
+			t.Errorf("%v: %q", method, got)
+		}
+		b.Reset()
+		list[0].Servers[0].Active, list[0].Servers[0].Ages = 0, &control.Ages{}
+		if printAges(&b, list); b.Len() > 0 {
+			t.Errorf("nothing to say, yet %q", b.String())
+		}
 	}
 }
 
