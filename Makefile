@@ -36,7 +36,7 @@ demo: needs-site build
 	@$(SUDO) bin/fastlb lab run
 
 .PHONY: test
-test: needs-site
+test: needs-test
 	@$(MAKE) --no-print-directory test-packages test-e2e
 
 # The end-to-end tests have the machine to themselves.
@@ -50,7 +50,7 @@ test-e2e:
 
 # The order is from quick to slow; the tests come last.
 .PHONY: check
-check: needs-site needs-check
+check: needs-test needs-check
 	@for step in format vet staticcheck lint generated cross race bench-once test-packages test-e2e; do
 		printf '\n== %s\n' $$step
 		start=$$SECONDS
@@ -123,7 +123,7 @@ fuzz:
 	done
 
 .PHONY: cover
-cover: needs-site
+cover: needs-test
 	@mkdir -p bin
 	$(GO) test -timeout 15m -coverpkg=./... -coverprofile bin/cover.out ./...
 	$(GO) tool cover -func bin/cover.out >bin/cover.txt
@@ -132,6 +132,10 @@ cover: needs-site
 .PHONY: needs-site
 needs-site:
 	@.ci/need ip:iproute2 ethtool:ethtool curl:curl nginx:nginx-light
+
+.PHONY: needs-test
+needs-test: needs-site
+	@.ci/need vsftpd:vsftpd
 
 .PHONY: needs-check
 needs-check:
