@@ -33,8 +33,6 @@ type Options struct {
 	// Link tells a sync daemon's interface: its MTU in bytes and whether it is up; ok false: there is none of that name.
 	// nil: every name is good, with an MTU of 1500.
 	Link func(name string) (mtu uint32, up, ok bool)
-	// EngineData is what a persistence engine keeps of a connection, by flow.Conn.Extra; nil: nothing.
-	EngineData func(extra uint32) (engine, data string)
 }
 
 // Control is the director's table and what belongs to it: timeouts, tunables, daemons, rates. It has one caller at a

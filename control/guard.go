@@ -56,7 +56,7 @@ func (g *guard) inForce(t service.Tunables) service.Tunables {
 	}
 	t.SecureTCP, t.DropPacket, t.DropEntry = mode(&g.secure), mode(&g.packet), mode(&g.entry)
 	if g.packet.on && g.packet.mode == 2 {
-		t.AMDropRate = g.rate
+		t.DropPacket, t.AMDropRate = 2, g.rate
 	}
 	return t
 }

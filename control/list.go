@@ -56,7 +56,7 @@ func (c *Control) ConnectionsAt(now clock.Time, yield func(ConnEntry) error) err
 		var n int
 		n, from = c.o.Flows.Copy(from, chunk[:])
 		for i := range chunk[:n] {
-			if err := yield(c.entry(&chunk[i].Conn, now)); err != nil {
+			if err := yield(c.entry(&chunk[i], now)); err != nil {
 				return err
 			}
 		}
@@ -65,7 +65,8 @@ func (c *Control) ConnectionsAt(now clock.Time, yield func(ConnEntry) error) err
 }
 
 // entry is a copied connection as listings show it.
-func (c *Control) entry(conn *flow.Conn, now clock.Time) ConnEntry {
+func (c *Control) entry(copied *flow.Entry, now clock.Time) ConnEntry {
+	conn := &copied.Conn
 	flags := conn.LoadFlags()
 	six := flags&flow.FlagIPv6 != 0
 	template := flags&flow.FlagTemplate != 0
@@ -84,8 +85,8 @@ func (c *Control) entry(conn *flow.Conn, now clock.Time) ConnEntry {
 		m := conn.Mark
 		e.Virtual = netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}), conn.VPort)
 	}
-	if conn.Extra != 0 && flags&flow.FlagHelper == 0 && c.o.EngineData != nil {
-		e.Engine, e.Data = c.o.EngineData(conn.Extra)
+	if data := c.o.Flows.AppendEngineData(nil, copied); len(data) > 0 {
+		e.Engine, e.Data = "sip", string(data)
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
@@ -15,7 +16,7 @@ type Published struct {
 	Services *service.Snapshot
 	Timeouts flow.Timeouts
 	// Tunables are the ones in force: drop_packet, am_droprate and secure_tcp are what the defences' automatic modes
-	// make of them just now (3 or 0).
+	// make of them just now (0: off, 2: on with a rate of theirs, 3: on), and backup_only holds on a backup alone.
 	Tunables service.Tunables
 }
 
@@ -34,7 +35,14 @@ func (c *Control) Publish(net neigh.Resolver) Published {
 	t.TCP[flow.TCPEstablished] = seconds(c.timeouts.TCP)
 	t.TCP[flow.TCPFinWait] = seconds(c.timeouts.TCPFin)
 	t.UDP = seconds(c.timeouts.UDP)
-	return Published{Services: s, Timeouts: t, Tunables: c.guard.inForce(c.tunables)}
+	return Published{Services: s, Timeouts: t, Tunables: c.inForce()}
+}
+
+// inForce is the tunables as the workers follow them.
+func (c *Control) inForce() service.Tunables {
+	t := c.guard.inForce(c.tunables)
+	t.BackupOnly = t.BackupOnly && slices.ContainsFunc(c.daemons, func(d Daemon) bool { return d.State == Backup })
+	return t
 }
 
 // Settle says that the workers have what the last Publish returned (Options.Defer). Tick settles too, for a caller that

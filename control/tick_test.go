@@ -2,7 +2,6 @@ package control
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/fastlb/fastlb/flow"
@@ -79,12 +78,11 @@ func TestTrashIsEmptied(t *testing.T) {
 
 func TestConnections(t *testing.T) {
 	d := newDesk(t)
-	d.o.EngineData = func(extra uint32) (string, string) { return "sip", strings.Repeat("x", int(extra)) }
 	d.do(addService(web, "rr"), serverOp(AddServer, web, "10.0.0.1:8080", service.NAT))
 	s := d.server(web, "10.0.0.1:8080")
 	d.connect(s, 1, 0, flow.TCPEstablished, 900e9)
 	m := d.connect(s, 2, flow.FlagTemplate|flow.FlagAssured, 0, 100e9)
-	d.flows.Conn(m).Extra = 3
+	d.flows.SetEngineData(0, m, []byte("xxx"))
 	r := d.flows.Alloc(0)
 	*d.flows.Conn(r) = flow.Conn{ // a template of a mark's service, bound to nothing yet
 		Client: addr("198.51.100.0"), Virtual: packet.AddrFrom(netip.MustParseAddr("1.2.3.4")), Mark: mark.Mark, Flags: flow.FlagTemplate, Deadline: 5e9,
@@ -146,31 +144,31 @@ func TestDefenceModes(t *testing.T) {
 	pages := int64(2000)
 	d.o.Memory = func() int64 { return pages }
 	now := clock.Time(0)
-	in := func(want int32, wantRate int32) {
+	in := func(want, wantDrop, wantRate int32) {
 		t.Helper()
 		now += clock.Second
 		d.Tick(now)
 		p := d.Publish(neigh.Empty()).Tunables
-		if p.SecureTCP != want || p.DropPacket != want || p.AMDropRate != wantRate {
-			t.Errorf("at %d s: secure_tcp %d, drop_packet %d rate %d, want %d rate %d", now.Seconds(), p.SecureTCP, p.DropPacket, p.AMDropRate, want, wantRate)
+		if p.SecureTCP != want || p.DropPacket != wantDrop || p.AMDropRate != wantRate {
+			t.Errorf("at %d s: secure_tcp %d, drop_packet %d rate %d, want %d, %d rate %d", now.Seconds(), p.SecureTCP, p.DropPacket, p.AMDropRate, want, wantDrop, wantRate)
 		}
 	}
-	in(0, 10)
+	in(0, 0, 10)
 	d.do(Op{Kind: SetTunable, Name: "secure_tcp", Value: "1"}, Op{Kind: SetTunable, Name: "drop_packet", Value: "1"})
-	in(0, 10)
+	in(0, 0, 10)
 	pages = 900
-	in(3, 8) // 1024/(1024-900)
+	in(3, 2, 8) // 1024/(1024-900)
 	pages = 100
-	in(3, 1)
+	in(3, 2, 1)
 	pages = 2000
-	in(0, 10)
+	in(0, 0, 10)
 	d.do(Op{Kind: SetTunable, Name: "secure_tcp", Value: "3"}, Op{Kind: SetTunable, Name: "drop_packet", Value: "3"})
 	if p := d.Publish(neigh.Empty()).Tunables; p.SecureTCP != 3 || p.DropPacket != 3 {
 		t.Error("mode 3 waits for the next second")
 	}
-	in(3, 10)
+	in(3, 3, 10)
 	d.do(Op{Kind: SetTunable, Name: "secure_tcp", Value: "0"}, Op{Kind: SetTunable, Name: "drop_packet", Value: "0"})
-	in(0, 10)
+	in(0, 0, 10)
 	if got := d.Tunables(); got.SecureTCP != 0 {
 		t.Errorf("what was set reads %d", got.SecureTCP)
 	}

@@ -155,7 +155,7 @@ func (d *Director) makeWorkers() error {
 		Slots: d.state.slots, Counters: d.counters, Flows: d.state.flows, Rand: rand.Uint64, Memory: availablePages, Link: d.link, Defer: true,
 	})
 	d.publishSnapshot()
-	paths := new(worker.Paths)
+	paths, defence := new(worker.Paths), new(worker.Defence)
 	var hand *worker.Handover
 	if len(d.runners) > 1 {
 		hand = worker.NewHandover(len(d.runners))
@@ -163,7 +163,7 @@ func (d *Director) makeWorkers() error {
 	for i, r := range d.runners {
 		w, err := worker.New(worker.Config{
 			ID: i, Batch: d.cfg.Workers.Batch, Frames: r.umem.Frames, Ports: r.ports, Flows: d.state.flows, Slots: d.state.slots,
-			Counters: d.counters, Snapshots: &d.shared, Pass: d.tun.queues[i], Ask: d.net, Handover: hand, Paths: paths, Seed: rand.Uint64(), LimitICMP: true,
+			Counters: d.counters, Snapshots: &d.shared, Pass: d.tun.queues[i], Ask: d.net, Handover: hand, Paths: paths, Defence: defence, Seed: rand.Uint64(), LimitICMP: true,
 		})
 		if err != nil {
 			return err

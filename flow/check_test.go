@@ -64,6 +64,18 @@ func checkTable(t *testing.T, tab *Table) {
 		t.Fatalf("%d records are published, len is %d", live, tab.Len())
 	}
 	free := 0
+	for r := Ref(1); r <= Ref(tab.pool.used()); r++ {
+		if !tab.published(r) {
+			continue
+		}
+		tab.eachSide(tab.side(r), func(s Ref) {
+			if state[s] != "" {
+				t.Fatalf("record %d is %s and holds engine data", s, state[s])
+			}
+			state[s] = "engine data"
+			live++
+		})
+	}
 	mark := func(where string, head Ref, n uint32, counted bool) {
 		got := uint32(0)
 		for r := head; r != 0; r = Ref(tab.sweep[r] &^ link) {

@@ -15,6 +15,7 @@ func (t *Table) Alloc(worker int) Ref {
 
 // Free gives back a record that was never passed to Insert.
 func (t *Table) Free(worker int, r Ref) {
+	t.eachSide(t.side(r), func(s Ref) { t.putFree(&t.local[worker], s) })
 	t.putFree(&t.local[worker], r)
 }
 
@@ -46,6 +47,7 @@ func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool)
 	winner, won = t.linkUnique(r, h, kind, *portsWord(c)&portsIn)
 	if !won {
 		atomic.StoreUint32(&c.Flags, flags&^FlagHashed)
+		t.retireSides(w, r)
 		t.retire(w, r) // others may be comparing its key
 		return winner, false
 	}

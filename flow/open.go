@@ -33,6 +33,7 @@ func (t *Table) recover() {
 	found := make([]uint8, t.capacity+1)
 	t.scanIndex(found)
 	t.dropReplies(found)
+	t.findSides(found)
 	t.recoverRecords(found)
 	t.linkReplies(found)
 }
@@ -154,6 +155,10 @@ func (t *Table) recoverRecords(found []uint8) {
 	var m magazine
 	for r := last; r > 0; r-- { // downwards, so that low numbers come out first
 		c := &t.recs[r]
+		if found[r] == foundSide {
+			t.sweep[r] = 0
+			continue
+		}
 		if !live(Ref(r)) {
 			c.Flags = 0
 			t.sweep[r] = link | uint32(m.head)

@@ -82,7 +82,7 @@ type Conn struct {
 	Service  uint32      // number of the service that made it; 0: none
 	Mark     uint32      // firewall mark of a mark's template or connection
 	_        uint32
-	Extra    uint32 // number of a side record (engine data), 0: none; with FlagHelper what the helper remembers, see worker's ftp.go
+	Extra    uint32 // of a template: its first side record, see engine.go; else the helper's: see worker's ftp.go; 0: none
 	Created  int64  // clock.Time of creation
 	Seq      uint64 // sequence adjustment of a helper's connection, see worker's ftpseq.go; accessed atomically
 }

@@ -33,6 +33,9 @@ func (t *Table) Remove(worker int, r Ref) bool {
 	if t.due != nil {
 		t.due.remove(r)
 	}
+	if flags&FlagTemplate != 0 {
+		t.retireSides(w, r)
+	}
 	t.retire(w, r)
 	return true
 }

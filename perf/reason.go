@@ -50,6 +50,7 @@ const (
 	PassLocal        // the real server is the director itself
 	PassNoServerFTP  // FTP data without a server
 	PassNothingSetUp // there is no service at all
+	PassBackup       // this director is the backup, and backup_only says so
 
 	reasonCount
 )

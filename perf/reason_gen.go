@@ -41,6 +41,7 @@ var reasonTexts = [...]string{
 	"pass_local",
 	"pass_no_server_ftp",
 	"pass_nothing_set_up",
+	"pass_backup",
 }
 
 var reasonDocs = [...]string{
@@ -82,4 +83,5 @@ var reasonDocs = [...]string{
 	"the real server is the director itself",
 	"FTP data without a server",
 	"there is no service at all",
+	"this director is the backup, and backup_only says so",
 }

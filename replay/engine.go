@@ -71,6 +71,7 @@ type Engine struct {
 	snapshot atomic.Pointer[worker.Snapshot]
 	handover *worker.Handover
 	paths    worker.Paths
+	defence  worker.Defence
 	lanes    []*lane
 
 	now   clock.Time // the dataplane's clock; never goes back
@@ -142,7 +143,7 @@ func (e *Engine) addWorker(id int) error {
 	var err error
 	l.Worker, err = worker.New(worker.Config{
 		ID: id, Batch: 1, Frames: l.frames, Ports: ports, Flows: e.flows, Slots: e.slots, Counters: e.counters,
-		Snapshots: &e.snapshot, Pass: passer{e}, Handover: e.handover, Paths: &e.paths, Seed: uint64(id),
+		Snapshots: &e.snapshot, Pass: passer{e}, Handover: e.handover, Paths: &e.paths, Defence: &e.defence, Seed: uint64(id),
 	})
 	if err != nil {
 		return err

@@ -218,12 +218,13 @@ func (p *player) system(w []string, at clock.Time) {
 		n, _ := strconv.Atoi(w[5])
 		p.check(p.e.SetMTU(w[3], uint32(n)))
 	case strings.HasPrefix(p.step.Op, "ip route add local "): // in the site from the start
+	case strings.HasPrefix(p.step.Op, "ip rule add fwmark "), strings.HasPrefix(p.step.Op, "ip route add table "): // marks need no help
 	case strings.HasPrefix(p.step.Op, "iptables -t mangle -A PREROUTING "):
 		var m service.Mark
 		for i := 0; i+1 < len(w); i++ {
 			switch w[i] {
 			case "-d":
-				m.Destination = netip.MustParsePrefix(w[i+1])
+				m.Destination = netip.MustParsePrefix(map[bool]string{false: w[i+1] + "/32", true: w[i+1]}[strings.Contains(w[i+1], "/")])
 			case "-p":
 				m.Protocol = map[string]uint8{"tcp": service.TCP, "udp": service.UDP}[w[i+1]]
 			case "--dports":

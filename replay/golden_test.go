@@ -84,7 +84,7 @@ func TestGolden(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	passed, total := 0, 0
-	for _, file := range []string{"flow", "sched", "hash"} {
+	for _, file := range []string{"flow", "conn", "sched", "hash"} {
 		for _, rec := range recordings(t, file) {
 			name := file + "/" + rec.Case
 			seen[name] = true

@@ -59,9 +59,11 @@ type Snapshot struct {
 	addrs    index // addr
 	nat      index // proto+addr+port, proto 0 for servers of marks' services
 	natAddrs index // addr of real servers of NAT
-	hasFTP   bool  // a service with port 21 exists
-	hasAny   bool  // a service with port 0 exists
-	hasFWM   bool  // a mark's service exists
+	engines  index // addr+port of NAT servers of services with a persistence engine → 1 + index into engined
+	engined  []engined
+	hasFTP   bool // a service with port 21 exists
+	hasAny   bool // a service with port 0 exists
+	hasFWM   bool // a mark's service exists
 }
 
 // NewSnapshot indexes services, which must not be changed afterwards.
@@ -79,6 +81,10 @@ func NewSnapshot(services []*Service, marks []Mark) *Snapshot {
 		}
 		for _, d := range v.Servers {
 			if d.LoadMethod() == NAT {
+				if v.Engine != "" && v.Protocol == UDP && v.Port != 0 && d.Port != 0 {
+					s.engined = append(s.engined, engined{v, d})
+					s.engines.put(key{addr: d.Addr, port: d.Port}, int32(len(s.engined)))
+				}
 				s.natAddrs.put(key{addr: d.Addr}, 1)
 				s.nat.put(key{addr: d.Addr, port: d.Port, proto: proto}, 1)
 			}
@@ -150,6 +156,25 @@ func (s *Snapshot) HasAddr(dst packet.Addr) bool { return s.addrs.get(&key{addr:
 // HasNAT tells whether a real server of NAT has the address: its fragments are the director's business.
 func (s *Snapshot) HasNAT(a packet.Addr) bool {
 	return s.natAddrs.n > 0 && s.natAddrs.get(&key{addr: a}) != 0
+}
+
+// engined is a server whose packets may open connections, and its service.
+type engined struct {
+	service *Service
+	server  *Server
+}
+
+// EngineServer finds the NAT server addr:port of a UDP service with a persistence engine and a port of its own: its
+// packets may open connections (spec/connections.md 6.4). nil, nil: there is none.
+func (s *Snapshot) EngineServer(addr packet.Addr, port uint16) (*Service, *Server) {
+	if s.engines.n == 0 {
+		return nil, nil
+	}
+	i := s.engines.get(&key{addr: addr, port: port})
+	if i == 0 {
+		return nil, nil
+	}
+	return s.engined[i-1].service, s.engined[i-1].server
 }
 
 // NATServer tells whether addr:port is a real server of a NAT service of the protocol, or of a mark's service, which

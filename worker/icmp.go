@@ -87,6 +87,8 @@ func (w *Worker) icmp(k *pkt) {
 	if ref, dir := w.flows.Lookup(&back); ref != 0 {
 		if dir == flow.Out {
 			w.icmpFromServer(k, &q, w.flows.Conn(ref))
+		} else if w.snap.Tunables.BackupOnly {
+			w.toKernel(k, perf.PassBackup)
 		} else {
 			w.icmpFromClient(k, &q, ref, w.flows.Conn(ref))
 		}
@@ -97,6 +99,10 @@ func (w *Worker) icmp(k *pkt) {
 			w.countOut(c, k.len()) // about a client's packet, on its way to the client: unchanged (spec/connections.md 9.3)
 		}
 		w.toKernel(k, perf.PassICMP)
+		return
+	}
+	if w.snap.Tunables.BackupOnly {
+		w.toKernel(k, perf.PassBackup)
 		return
 	}
 	if w.icmpFromTunnel(k) || !q.ipsec && w.scheduleICMP(k, &q, &back) {
@@ -219,21 +225,39 @@ func (w *Worker) scheduleICMP(k *pkt, q *quote, back *packet.Tuple) bool {
 	}
 	mark := w.snap.Services.MarkOf(back.Dst, back.Proto, back.DstPort)
 	svc := w.snap.Services.Lookup(mark, back.Family, back.Proto, back.Dst, back.DstPort)
-	if svc == nil || back.SrcPort == 20 {
+	if svc == nil || !openable(back.Proto) {
+		return false
+	}
+	if w.defence.drops(&w.snap.Tunables, w.now) {
+		w.dispose(k, perf.DefenceDropPacket)
+		return true
+	}
+	if back.SrcPort == 20 {
 		return false
 	}
 	n := *k
 	n.key = *back
 	var ref flow.Ref
+	var reason perf.Reason
 	if svc.Persistent {
-		ref, _ = w.openPersistent(&n, svc)
+		ref, reason = w.openPersistent(&n, svc)
 	} else {
-		ref, _ = w.open(&n, svc)
+		ref, reason = w.open(&n, svc)
 	}
-	if ref == 0 {
-		w.dispose(k, perf.NoServer)
-		return true
+	switch {
+	case ref != 0:
+		c := w.flows.Conn(ref)
+		w.icmpFromClient(k, q, ref, c)
+		w.forgetOnePacket(ref, c)
+	case reason == perf.NoServer && svc.Port == portFTP && svc.Mark == 0 && back.DstPort != portFTP:
+		w.toKernel(k, perf.PassNoServerFTP)
+	default:
+		w.dispose(k, reason)
 	}
-	w.icmpFromClient(k, q, ref, w.flows.Conn(ref))
 	return true
+}
+
+// openable tells whether packets of a protocol open connections.
+func openable(proto uint8) bool {
+	return proto == packet.ProtoTCP || proto == packet.ProtoUDP || proto == packet.ProtoSCTP
 }

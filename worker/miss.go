@@ -3,6 +3,7 @@ package worker
 import (
 	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
+	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/perf"
 	"github.com/fastlb/fastlb/service"
@@ -20,7 +21,7 @@ func (w *Worker) schedule(k *pkt) {
 		w.toKernel(k, perf.PassNoService)
 		return
 	}
-	if !w.mayOpen(k) || k.key.SrcPort == 20 {
+	if !w.mayOpen(k) {
 		w.toKernel(k, perf.PassNotNew)
 		return
 	}
@@ -30,6 +31,14 @@ func (w *Worker) schedule(k *pkt) {
 	}
 	if !singleHost(k.key.Src) { // nobody to answer to; the kernel calls it martian
 		w.toKernel(k, perf.PassNoService)
+		return
+	}
+	if w.defence.drops(&w.snap.Tunables, w.now) {
+		w.dispose(k, perf.DefenceDropPacket)
+		return
+	}
+	if k.key.SrcPort == 20 {
+		w.toKernel(k, perf.PassNotNew)
 		return
 	}
 	var ref flow.Ref
@@ -43,9 +52,7 @@ func (w *Worker) schedule(k *pkt) {
 	case ref != 0:
 		c := w.flows.Conn(ref)
 		w.deliver(k, ref, c)
-		if c.LoadFlags()&flow.FlagOnePacket != 0 {
-			w.forgetOnePacket(ref, c)
-		}
+		w.forgetOnePacket(ref, c)
 	case reason == perf.NoServer:
 		w.leave(k, svc, mark)
 	default:
@@ -152,8 +159,11 @@ func (w *Worker) birthFlags(k *pkt, svc *service.Service, server *service.Server
 	return flags
 }
 
-// forgetOnePacket frees a connection that was made for one datagram and never stood in the table.
+// forgetOnePacket frees a connection that was made for one datagram and never stood in the table; others it leaves alone.
 func (w *Worker) forgetOnePacket(ref flow.Ref, c *flow.Conn) {
+	if c.LoadFlags()&flow.FlagOnePacket == 0 {
+		return
+	}
 	if s := w.server(c); s != nil {
 		s.Unbind(false, false)
 	}
@@ -163,7 +173,8 @@ func (w *Worker) forgetOnePacket(ref flow.Ref, c *flow.Conn) {
 
 // leave is what happens to a packet for which no server could be had (spec/connections.md 3.4).
 func (w *Worker) leave(k *pkt, svc *service.Service, mark uint32) {
-	if w.snap.Tunables.CacheBypass && mark != 0 && singleHost(k.key.Dst) && w.openBypass(k, mark) {
+	if w.snap.Tunables.CacheBypass && svc.Mark != 0 && w.foreign(k.key.Dst) {
+		w.openBypass(k, svc, mark)
 		return
 	}
 	if svc.Port == 21 && svc.Mark == 0 && k.key.DstPort != 21 {
@@ -174,28 +185,39 @@ func (w *Worker) leave(k *pkt, svc *service.Service, mark uint32) {
 	w.dispose(k, perf.NoServer)
 }
 
+// foreign tells whether an address is one host's, and not the director's own.
+func (w *Worker) foreign(a packet.Addr) bool {
+	return singleHost(a) && !w.snap.Services.HasAddr(a) && w.snap.Net.Route(a).Kind != neigh.LocalAddr
+}
+
 // openBypass makes a connection without a server that goes where the packet itself says.
-func (w *Worker) openBypass(k *pkt, mark uint32) bool {
+func (w *Worker) openBypass(k *pkt, svc *service.Service, mark uint32) {
 	ref := w.flows.Alloc(w.id)
 	if ref == 0 {
-		return false
+		w.stats.Refused()
+		w.dispose(k, perf.TableFull)
+		return
 	}
 	c := w.flows.Conn(ref)
-	flags := uint32(service.Bypass) | flow.FlagNoOutput | flow.FlagInactive
+	flags := uint32(service.Bypass)
 	if k.key.Family == 6 {
 		flags |= flow.FlagIPv6
+	}
+	if svc.OnePacket && k.key.Proto == packet.ProtoUDP {
+		flags |= flow.FlagOnePacket
 	}
 	*c = flow.Conn{
 		Client: k.key.Src, Virtual: k.key.Dst, CPort: k.key.SrcPort, VPort: k.key.DstPort, Proto: k.key.Proto, Mark: mark,
 		Deadline: w.now + newTimeout, Timeout: newTimeout, Created: w.now, Flags: flags,
 	}
-	winner, won := w.flows.Insert(w.id, ref)
-	if !won {
-		if ref = winner; ref == 0 {
-			return false
+	if flags&flow.FlagOnePacket == 0 {
+		if ref, _ = w.flows.Insert(w.id, ref); ref == 0 {
+			w.stats.Refused()
+			w.dispose(k, perf.TableFull)
+			return
 		}
 		c = w.flows.Conn(ref)
 	}
 	w.deliver(k, ref, c)
-	return true
+	w.forgetOnePacket(ref, c)
 }

@@ -165,7 +165,7 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 		addr: t.Addr, source: t.Source, hop: t.Hop, tunPort: t.TunPort, method: t.Method, tunnel: t.Tunnel, tunSum: t.TunSum,
 		avail: t.Available, port: -1,
 	}
-	if !t.Available || t.Kind != service.TargetUnicast || int(t.Hop) >= len(s.egress) || !s.egress[t.Hop].ok {
+	if s.Tunables.BackupOnly || !t.Available || t.Kind != service.TargetUnicast || int(t.Hop) >= len(s.egress) || !s.egress[t.Hop].ok {
 		return n
 	}
 	e := &s.egress[t.Hop]

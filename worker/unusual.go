@@ -32,13 +32,19 @@ func (w *Worker) transport(k *pkt) {
 		w.reply(k, ref, w.flows.Conn(ref))
 		return
 	}
+	if w.snap.Tunables.BackupOnly { // a backup leaves clients' packets alone
+		if ref != 0 || !w.foreignReply(k, &k.key) && !w.serverBegins(k) && !w.straySender(k) {
+			w.toKernel(k, perf.PassBackup)
+		}
+		return
+	}
 	if ref == 0 && w.flows.HasNoCPort() {
 		if filled, ok := w.fillClientPort(k); ok {
 			ref = filled
 		}
 	}
 	if ref == 0 {
-		if w.foreignReply(k, &k.key) || w.straySender(k) {
+		if w.foreignReply(k, &k.key) || w.serverBegins(k) || w.straySender(k) {
 			return
 		}
 		w.schedule(k)
@@ -117,6 +123,8 @@ func (w *Worker) deliver(k *pkt, ref flow.Ref, c *flow.Conn) {
 	w.track(ref, c, flow.In, k)
 	if c.LoadFlags()&flow.FlagOnePacket == 0 {
 		w.countPacket(c)
+	} else if c.Control != 0 {
+		w.countPacket(w.flows.Conn(c.Control))
 	}
 	if c.LoadFlags()&flow.FlagHelper != 0 && !w.helpIn(k, ref, c) {
 		return
@@ -218,6 +226,11 @@ func (w *Worker) reply(k *pkt, ref flow.Ref, c *flow.Conn) {
 	if c.LoadFlags()&flow.FlagHelper != 0 && !w.helpOut(k, ref, c) {
 		return
 	}
+	w.translate(k, ref, c, &r)
+}
+
+// translate counts and tracks a NAT server's packet, rewrites it for the client and sends it.
+func (w *Worker) translate(k *pkt, ref flow.Ref, c *flow.Conn, r *neigh.Result) {
 	w.countOut(c, k.len())
 	w.track(ref, c, flow.Out, k)
 	k.translateOut(c)
@@ -228,7 +241,7 @@ func (w *Worker) reply(k *pkt, ref flow.Ref, c *flow.Conn) {
 	if r.Hop != 0 && r.MTU == w.snap.egress[r.Hop].mtu {
 		atomic.StoreUint32(&c.Hop, uint32(r.Hop)<<hopBits|uint32(w.snap.generation))
 	}
-	w.send(k, &r, undo{method: service.NAT, reply: true, addr: c.Virtual, port: c.VPort})
+	w.send(k, r, undo{method: service.NAT, reply: true, addr: c.Virtual, port: c.VPort})
 }
 
 // routable makes the checks of forwarding a packet that the director routes: a route, the TTL, the MTU. False: disposed of.
@@ -314,6 +327,13 @@ func (w *Worker) straySender(k *pkt) bool {
 		if k.l4+12 < k.end && k.buf[k.l4+12] == 6 {
 			return false
 		}
+	}
+	r := w.snap.Net.Route(k.key.Dst)
+	if r.Kind != neigh.LocalAddr { // forwarded: the error quotes it a hop older
+		if !w.routable(k, &r) {
+			return true
+		}
+		modes.DR(k.ip())
 	}
 	w.portUnreachable(k, w.ownAddress(k.key.Src))
 	w.dispose(k, perf.StrayReply)

@@ -39,6 +39,7 @@ type Config struct {
 	Pass      Passer
 	Ask       Asker
 	Handover  *Handover // between the workers of one director; nil when there is only one
+	Defence   *Defence  // drop_packet's count, shared by the workers of one director; nil: this worker's own
 	Paths     *Paths    // path MTUs, shared by the workers of one director; nil: this worker's own
 	Seed      uint64    // for IPv4 identifications of what the director itself sends
 	LimitICMP bool      // rate-limit ICMP errors as the kernel does; off in replay
@@ -73,6 +74,7 @@ type Worker struct {
 	holds    holdQueue
 	limiter  icmpLimiter
 	paths    *Paths
+	defence  *Defence
 	ipID     uint64
 	expireFn func(flow.Ref) int64
 	sweepAt  int64 // clock.Time up to which the sweep has been paid
@@ -105,6 +107,9 @@ func New(cfg Config) (*Worker, error) {
 		handover: cfg.Handover, ipID: cfg.Seed,
 	}
 	w.limiter.enabled = cfg.LimitICMP
+	if w.defence = cfg.Defence; w.defence == nil {
+		w.defence = new(Defence)
+	}
 	if w.paths = cfg.Paths; w.paths == nil {
 		w.paths = new(Paths)
 	}

@@ -15,14 +15,11 @@ var update = flag.Bool("update", false, "write the scenarios anew, as they come 
 
 // elsewhere are the reasons that no replay can show, with where they are shown.
 var elsewhere = map[string]string{
-	"slots_full":          "side records come with FTP and persistence engines",
-	"no_frame":            "a replay has frames enough: worker's own tests",
-	"tx_full":             "memory ports are never full: worker's own tests",
-	"no_port":             "every interface of a replay has a port: worker's own tests",
-	"pass_queue_full":     "a replay's kernel takes everything: worker's own tests",
-	"handover_full":       "workers take turns, so no fragment waits: worker's own tests",
-	"defence_drop_packet": "comes with the defences",
-	"fatal_schedule":      "comes with the persistence engines",
+	"no_frame":        "a replay has frames enough: worker's own tests",
+	"tx_full":         "memory ports are never full: worker's own tests",
+	"no_port":         "every interface of a replay has a port: worker's own tests",
+	"pass_queue_full": "a replay's kernel takes everything: worker's own tests",
+	"handover_full":   "workers take turns, so no fragment waits: worker's own tests",
 }
 
 func TestScenarios(t *testing.T) {
