@@ -25,20 +25,20 @@ func (w *Worker) schedule(k *pkt) {
 		w.toKernel(k, perf.PassNotNew)
 		return
 	}
+	if !loopback(k.key.Src) && singleHost(k.key.Src) && w.defence.drops(&w.snap.Tunables, w.now) {
+		w.dispose(k, perf.DefenceDropPacket)
+		return
+	}
+	if k.key.SrcPort == 20 {
+		w.toKernel(k, perf.PassNotNew)
+		return
+	}
 	if loopback(k.key.Src) {
 		w.dispose(k, perf.LoopbackSource)
 		return
 	}
 	if !singleHost(k.key.Src) { // nobody to answer to; the kernel calls it martian
 		w.toKernel(k, perf.PassNoService)
-		return
-	}
-	if w.defence.drops(&w.snap.Tunables, w.now) {
-		w.dispose(k, perf.DefenceDropPacket)
-		return
-	}
-	if k.key.SrcPort == 20 {
-		w.toKernel(k, perf.PassNotNew)
 		return
 	}
 	var ref flow.Ref
