@@ -184,6 +184,9 @@ func (o *overrides) run(e *env) (err error) {
 	s := api.NewServer(d)
 	defer serve(s, func() error { return s.Serve(socket) })()
 	log.Info("running", zap.String("socket", cfg.API.Socket), zap.String("metrics", cfg.Metrics.Listen), zap.Int("pid", os.Getpid()))
+	if err := e.notify("READY=1"); err != nil {
+		log.Warn(err.Error())
+	}
 	for {
 		select {
 		case err := <-failed:
@@ -191,6 +194,7 @@ func (o *overrides) run(e *env) (err error) {
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
 				log.Info("stopping", zap.Stringer("signal", sig))
+				_ = e.notify("STOPPING=1") // it will see
 				return nil
 			}
 			if _, err := d.Reload(); err != nil {
