@@ -45,7 +45,7 @@ test-packages:
 	@$(GO) test -timeout 15m $$($(GO) list ./... | grep -v /e2e)
 
 .PHONY: test-e2e
-test-e2e:
+test-e2e: needs-test
 	@$(GO) test -timeout 15m ./e2e/...
 
 # The order is from quick to slow; the tests come last.

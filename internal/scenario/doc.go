@@ -49,7 +49,8 @@
 // # What comes of it
 //
 //	IF to NEIGHBOR [new [N]]   a frame was sent there, and the line made N entries (1) in the connection table
-//	… : PACKET          … which is not the one received with its TTL less one (that goes without saying)
+//	… : PACKET          … which is not the one received with its TTL less one (that goes without saying); of a TCP
+//	                    packet whose payload is lines of text, that too, with ~ for CR LF
 //	at +1.5s …          … by a timer, so long after the line before
 //	dropped REASON, passed REASON [N]     as perf.Reason calls it
 //	expired N PROTO STATE                 connections that were gone afterwards, with the state they had

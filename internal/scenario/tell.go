@@ -68,7 +68,11 @@ func (p *play) frameText(s *sent, received [][]byte) string {
 			return text
 		}
 	}
-	return text + ": " + frame.Packet(ip)
+	text += ": " + frame.Packet(ip)
+	if t := frame.Text(ip); t != "" {
+		text += fmt.Sprintf(" %q", t)
+	}
+	return text
 }
 
 func tagText(f []byte) string {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Describe is a line about an Ethernet frame, in the recorder's words: MACs, then the packet.
@@ -70,6 +71,34 @@ func parse6(b []byte) (h header) {
 		h.text += fmt.Sprintf(" frag off=%d m=%d", h.off, o&1)
 	}
 	return h
+}
+
+// Text is the payload of a TCP packet that is lines of text, with ~ for CR LF; "" of any other.
+func Text(p []byte) string {
+	if len(p) < 20 {
+		return ""
+	}
+	var h header
+	if p[0]>>4 == 4 {
+		h = parse4(p)
+	} else if len(p) >= 40 {
+		h = parse6(p)
+	}
+	if h.proto != 6 || h.off > 0 || len(p) < h.length+20 {
+		return ""
+	}
+	l := p[h.length:]
+	data := string(l[min(int(l[12]>>4)*4, len(l)):])
+	if !strings.HasSuffix(data, "\r\n") {
+		return ""
+	}
+	data = strings.ReplaceAll(data, "\r\n", "~")
+	for _, c := range []byte(data) {
+		if c < ' ' || c > '~' {
+			return ""
+		}
+	}
+	return data
 }
 
 func describe(b []byte, depth int) string {

@@ -44,6 +44,29 @@ func TestLines(t *testing.T) {
 	}
 }
 
+func TestText(t *testing.T) {
+	for line, want := range map[string]string{
+		"tcp|10.0.0.1:1|>|10.0.0.2:21|PA|pay=PORT 1,2~":          "PORT 1,2~",
+		"tcp|[fd00::1]:1|>|[fd00::2]:21|PA|opts=01010101|pay=x~": "x~",
+		"tcp|10.0.0.1:1|>|10.0.0.2:21|PA|pay=PORT":               "",
+		"tcp|10.0.0.1:1|>|10.0.0.2:21|PA|pay=\x01~":              "",
+		"tcp|10.0.0.1:1|>|10.0.0.2:21|PA":                        "",
+		"udp|10.0.0.1:1|>|10.0.0.2:21|pay=x~":                    "",
+	} {
+		s, err := Parse(strings.Split(line, "|"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Packets(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Text(p[0]); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestFragments(t *testing.T) {
 	for line, want := range map[string]string{
 		"udp 10.0.0.1:1 > 10.0.0.2:53 len=30 frag=16 reverse": "len=26 off=32|len=36 mf off=16|len=36 mf",
