@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -279,12 +280,53 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// A file that is no socket is somebody's: it is not replaced.
+func TestListenKeepsFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l, _, err := Listen(path, ""); err == nil {
+		l.Close()
+		t.Error("listens in the place of a file")
+	}
+	if b, err := os.ReadFile(path); string(b) != "mine" {
+		t.Errorf("the file is now %q, %v", b, err)
+	}
+}
+
+// Masks are shown as the configuration file has them.
+func TestMasks(t *testing.T) {
+	for _, v := range []struct {
+		family  uint8
+		netmask uint32
+		want    string
+	}{{4, 0xffffffff, "32"}, {4, 0xffffff00, "24"}, {4, 0, "0"}, {4, 0xff00ff00, `"255.0.255.0"`}, {6, 128, "128"}, {6, 64, "64"}} {
+		b, err := json.Marshal(maskOf(v.family, v.netmask))
+		if err != nil || string(b) != v.want {
+			t.Errorf("%#x: %s, %v, want %s", v.netmask, b, err, v.want)
+		}
+		var m Mask
+		if err := json.Unmarshal(b, &m); err != nil || m.netmask(v.family) != v.netmask {
+			t.Errorf("%s comes back as %#x, %v", b, m.netmask(v.family), err)
+		}
+	}
+}
+
 func TestUnknownResource(t *testing.T) {
 	c := serve(t, &table{})
 	_, err := c.do(http.MethodGet, "/v2/", nil)
 	var e *Error
 	if !errors.As(err, &e) || e.Status != http.StatusNotFound {
 		t.Errorf("unknown resource: %v", err)
+	}
+	_, err = c.do(http.MethodDelete, "/v1/services/tcp:192.0.2.10:80", nil)
+	if !errors.As(err, &e) || e.Status != http.StatusMethodNotAllowed || !strings.HasSuffix(e.Detail, "use GET") {
+		t.Errorf("a method that a resource has not: %v", err)
+	}
+	_, err = c.do(http.MethodGet, "/v1/reload", nil)
+	if !errors.As(err, &e) || e.Status != http.StatusMethodNotAllowed || !strings.HasSuffix(e.Detail, "use POST") {
+		t.Errorf("GET of an action: %v", err)
 	}
 	resp, err := c.http.Get("http://fastlb/v1/daemons")
 	if err != nil {

@@ -151,11 +151,16 @@ func (c *Client) Connections(yield func(control.ConnEntry) error) error {
 	defer resp.Body.Close()
 	d := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10))
 	for {
-		var e control.ConnEntry
-		switch err := d.Decode(&e); {
-		case errors.Is(err, io.EOF):
+		var v Connection
+		err := d.Decode(&v)
+		if errors.Is(err, io.EOF) {
 			return nil
-		case err != nil:
+		}
+		var e control.ConnEntry
+		if err == nil {
+			e, err = v.entry()
+		}
+		if err != nil {
 			return fmt.Errorf("socket %s: connections: %w", c.socket, err)
 		}
 		if err := yield(e); err != nil {

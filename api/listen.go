@@ -36,6 +36,9 @@ func Listen(path, group string) (l net.Listener, warning string, err error) {
 		c.Close()
 		return nil, "", fmt.Errorf("socket %s: %w", path, ErrInUse)
 	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSocket == 0 {
+		return nil, "", fmt.Errorf("socket %s: there is something else of this name: remove it, or name another socket (--socket)", path)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", fmt.Errorf("socket %s: remove what is left of an earlier one: %w", path, err)
 	}

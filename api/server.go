@@ -59,9 +59,27 @@ func Handler(d Director) http.Handler {
 	mux.HandleFunc("POST /v1/ops", s.ops)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if list := allowed(mux, r); list != "" {
+			w.Header().Set("Allow", list)
+			fail(w, fmt.Errorf("%s %s: use %s", r.Method, r.URL.Path, list), http.StatusMethodNotAllowed)
+			return
+		}
 		fail(w, fmt.Errorf("%s %s: there is no such resource; /v1/status, /v1/services, /v1/connections, /v1/ops and /v1/reload are", r.Method, r.URL.Path), http.StatusNotFound)
 	})
 	return mux
+}
+
+// allowed lists the methods that a request's resource has; "" if there is no such resource.
+func allowed(mux *http.ServeMux, r *http.Request) string {
+	var list []string
+	for _, m := range []string{http.MethodGet, http.MethodPost} {
+		probe := *r
+		probe.Method = m
+		if _, pattern := mux.Handler(&probe); pattern != "/" {
+			list = append(list, m)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 type server struct{ d Director }
@@ -135,7 +153,7 @@ func (s *server) connections(w http.ResponseWriter, r *http.Request) {
 	sent := false
 	err := s.d.Connections(func(c control.ConnEntry) error {
 		sent = true
-		return e.Encode(c)
+		return e.Encode(showConnection(&c))
 	})
 	if err == nil {
 		err = b.Flush()

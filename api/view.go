@@ -20,8 +20,8 @@ type Service struct {
 	Scheduler         string             `json:"scheduler"`
 	SchedulerFlags    service.SchedFlags `json:"scheduler_flags,omitempty"`
 	IsPersistent      bool               `json:"is_persistent,omitempty"`
-	Persistent        uint32             `json:"persistent,omitempty"`      // seconds
-	PersistentMask    uint32             `json:"persistent_mask,omitempty"` // as service.Spec.Netmask
+	Persistent        uint32             `json:"persistent,omitempty"` // seconds
+	PersistentMask    Mask               `json:"persistent_mask,omitzero"`
 	PersistenceEngine string             `json:"persistence_engine,omitempty"`
 	OnePacket         bool               `json:"one_packet,omitempty"`
 	Stats             Stats              `json:"stats"`
@@ -135,7 +135,7 @@ func ParseID(s string) (id service.ID, err error) {
 func show(e *control.ServiceEntry) Service {
 	s := Service{
 		ID: FormatID(e.Spec.ID), Mark: e.Spec.Mark, Family: e.Spec.Family, Scheduler: e.Spec.Scheduler, SchedulerFlags: e.Spec.Flags,
-		IsPersistent: e.Spec.Persistent, Persistent: e.Spec.Timeout, PersistentMask: e.Spec.Netmask, PersistenceEngine: e.Spec.Engine,
+		IsPersistent: e.Spec.Persistent, Persistent: e.Spec.Timeout, PersistentMask: maskOf(e.Spec.Family, e.Spec.Netmask), PersistenceEngine: e.Spec.Engine,
 		OnePacket: e.Spec.OnePacket, Stats: Stats(e.Stats), Rates: Stats(e.Rates), Servers: make([]Server, len(e.Servers)),
 	}
 	if e.Spec.Mark == 0 {
@@ -168,7 +168,7 @@ func (s *Service) entry() (e control.ServiceEntry, err error) {
 		return e, err
 	}
 	e.Spec.Scheduler, e.Spec.Flags, e.Spec.Persistent, e.Spec.Timeout = s.Scheduler, s.SchedulerFlags, s.IsPersistent, s.Persistent
-	e.Spec.Netmask, e.Spec.Engine, e.Spec.OnePacket = s.PersistentMask, s.PersistenceEngine, s.OnePacket
+	e.Spec.Netmask, e.Spec.Engine, e.Spec.OnePacket = s.PersistentMask.netmask(e.Spec.Family), s.PersistenceEngine, s.OnePacket
 	e.Stats, e.Rates = service.Stats(s.Stats), service.Stats(s.Rates)
 	e.Servers = make([]control.ServerEntry, len(s.Servers))
 	for i := range s.Servers {

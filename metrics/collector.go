@@ -8,6 +8,7 @@ import (
 
 	"github.com/fastlb/fastlb/control"
 	"github.com/fastlb/fastlb/director"
+	"github.com/fastlb/fastlb/perf"
 	"github.com/fastlb/fastlb/service"
 )
 
@@ -164,11 +165,13 @@ func (b batch) worker(w *director.WorkerStatus) {
 	b.counter(workerPackets, w.TXPackets, id, "out")
 	b.counter(workerBytes, w.RXBytes, id, "in")
 	b.counter(workerBytes, w.TXBytes, id, "out")
-	for reason, n := range w.Drops {
-		b.counter(workerDrops, n, id, reason)
-	}
-	for reason, n := range w.Passes {
-		b.counter(workerPasses, n, id, reason)
+	// every reason from the start, so that the first packet lost is an increase
+	for r := perf.ReasonNone + 1; int(r) < perf.Reasons; r++ {
+		if r.IsPass() {
+			b.counter(workerPasses, w.Passes[r.String()], id, r.String())
+		} else {
+			b.counter(workerDrops, w.Drops[r.String()], id, r.String())
+		}
 	}
 	b.histogram(workerBatch, &w.Batch, id)
 	b.gauge(workerBusy, w.Busy, id)

@@ -24,7 +24,7 @@ func (s source) Status() (director.Status, error) {
 		Version: "1.2.3", Go: "go1.26",
 		Interfaces: []director.InterfaceStatus{{Name: "eth0", Mode: "copy", Up: true}},
 		Workers: []director.WorkerStatus{{
-			ID: 3, RXPackets: 10, TXPackets: 9, RXBytes: 1000, TXBytes: 900, Drops: map[string]uint64{"no_route": 1}, Passes: map[string]uint64{"no_service": 2}, Busy: 0.25,
+			ID: 3, RXPackets: 10, TXPackets: 9, RXBytes: 1000, TXBytes: 900, Drops: map[string]uint64{"no_route": 1}, Passes: map[string]uint64{"pass_no_service": 2}, Busy: 0.25,
 			Batch:  director.Histogram{Bounds: []uint64{1, 4, 16}, Counts: []uint64{2, 1, 0, 1}, Sum: 30},
 			Queues: []director.QueueStatus{{Interface: "eth0", Queue: 1, RXPackets: 10, TXPackets: 9, FillRingEmpty: 4, RXRingFull: 5, RXDropped: 6, TXRingFull: 7, Wakeups: 8}},
 		}},
@@ -113,9 +113,6 @@ fastlb_worker_batch_size_count{worker="3"} 4
 # HELP fastlb_worker_busy_ratio Share of the last seconds spent on packets.
 # TYPE fastlb_worker_busy_ratio gauge
 fastlb_worker_busy_ratio{worker="3"} 0.25
-# HELP fastlb_worker_drops_total Packets dropped, by reason.
-# TYPE fastlb_worker_drops_total counter
-fastlb_worker_drops_total{reason="no_route",worker="3"} 1
 # HELP fastlb_worker_packets_total Packets received (in) and sent (out).
 # TYPE fastlb_worker_packets_total counter
 fastlb_worker_packets_total{direction="in",worker="3"} 10
@@ -152,7 +149,8 @@ func TestHandler(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(string(body), "\n")
-	for _, want := range []string{`fastlb_steering_packets_total{verdict="redirect"} 11`, `fastlb_kernel_drops_total{reason="queue full"} 1`} {
+	for _, want := range []string{`fastlb_steering_packets_total{verdict="redirect"} 11`, `fastlb_kernel_drops_total{reason="queue full"} 1`,
+		`fastlb_worker_drops_total{reason="no_route",worker="3"} 1`, `fastlb_worker_drops_total{reason="runt",worker="3"} 0`, `fastlb_worker_passed_total{reason="pass_no_service",worker="3"} 2`} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("no line %s", want)
 		}
