@@ -34,7 +34,8 @@ type datagram struct {
 	key         fragKey
 	buf         []byte
 	used        bool
-	deadline    int64
+	begun       int64 // clock.Time
+	deadline    int64 // clock.Time at which it is given up; 0: it is whole
 	port, iface int
 	headers     int // bytes of IP header (and unfragmentable part) of the first fragment; 0: not seen yet
 	nextAt      int // IPv6: offset in the headers of the next-header field to fill in
@@ -77,24 +78,28 @@ func (r *reassembler) find(key *fragKey) *datagram {
 	return nil
 }
 
-// begin takes a place for a new datagram; nil: all are taken.
-func (r *reassembler) begin(key *fragKey, deadline int64) *datagram {
-	var d *datagram
+// begin takes a place for a new datagram. When there is none, the one that has waited longest is given up: most datagrams
+// are whole within milliseconds, so those whose rest never comes do not keep the others out. lost is how many fragments of
+// that one had come.
+func (r *reassembler) begin(key *fragKey, now, timeout int64) (d *datagram, lost int) {
 	for _, p := range r.places {
 		if !p.used {
 			d = p
 			break
 		}
-	}
-	if d == nil {
-		if len(r.places) == maxDatagrams {
-			return nil
+		if p.deadline > 0 && (d == nil || p.begun < d.begun) {
+			d = p
 		}
+	}
+	if d == nil || d.used && len(r.places) < maxDatagrams {
 		d = &datagram{buf: make([]byte, payloadAt+maxPayload+8)}
 		r.places = append(r.places, d)
 	}
-	*d = datagram{buf: d.buf, key: *key, used: true, deadline: deadline, total: -1}
-	return d
+	if d.used {
+		lost = d.frames
+	}
+	*d = datagram{buf: d.buf, key: *key, used: true, begun: now, deadline: now + timeout, total: -1}
+	return d, lost
 }
 
 func (r *reassembler) free(d *datagram) { d.used = false }
@@ -204,10 +209,9 @@ func (w *Worker) reassemble(k *pkt, f *piece) {
 		if f.key.family == 6 {
 			timeout = timeout6
 		}
-		if d = w.reasm.begin(&f.key, w.now+int64(timeout)); d == nil {
-			w.dispose(k, perf.FragmentLimit)
-			return
-		}
+		var lost int
+		d, lost = w.reasm.begin(&f.key, w.now, int64(timeout))
+		w.stats.Drop(perf.FragmentLimit, uint64(lost))
 		d.port, d.iface = k.port, k.iface
 	}
 	switch d.add(f) {
