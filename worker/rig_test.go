@@ -64,7 +64,10 @@ func (r *rig) Pass(iface int, ip []byte, _ int) bool {
 
 func (r *rig) Ask(_ int, next netip.Addr) { r.asked = append(r.asked, next) }
 
-func newRig(t *testing.T, workers int) *rig {
+func newRig(t *testing.T, workers int) *rig { return newRigOf(t, workers, 4096) }
+
+// newRigOf is newRig with a table of another capacity, and more routes.
+func newRigOf(t *testing.T, workers int, capacity uint32, routes ...neigh.StaticRoute) *rig {
 	t.Helper()
 	r := &rig{t: t, slots: service.HeapSlots(64), timeouts: flow.DefaultTimeouts(), tunables: service.DefaultTunables(), now: clock.Second}
 	r.table = service.NewTable(r.slots, func(name string) (service.Scheduler, error) { return sched.New(name, sched.Env{}) })
@@ -79,15 +82,14 @@ func newRig(t *testing.T, workers int) *rig {
 			netip.MustParseAddr("10.2.0.11"): {2, 0, 0, 0, 2, 0x11}, netip.MustParseAddr("10.2.0.12"): {2, 0, 0, 0, 2, 0x12},
 			netip.MustParseAddr("fd00:2::11"): {2, 0, 0, 0, 2, 0x11}, netip.MustParseAddr("fd00:2::12"): {2, 0, 0, 0, 2, 0x12},
 		},
-		Routes: []neigh.StaticRoute{
+		Routes: append([]neigh.StaticRoute{
 			{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.8.0.2")},
 			{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fd00:8::2")},
-		},
+		}, routes...),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	capacity := uint32(4096)
 	if r.flows, err = flow.New(flow.AlignedBytes(flow.Size(capacity)), flow.Config{Capacity: capacity, Seed: [2]uint64{1, 2}, Workers: workers}); err != nil {
 		t.Fatal(err)
 	}

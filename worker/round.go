@@ -51,7 +51,11 @@ func (w *Worker) sweep() {
 		}
 	}
 	w.sweepAt = w.now
-	w.flows.Sweep(w.id, w.now, int(min(due, sweepMost)), w.expireFn)
+	if w.behind = due > sweepMost && !w.flows.TracksDeadlines(); w.behind {
+		w.sweepAt -= (due - sweepMost) * sweepCycle / share // the rest is for the rounds that follow
+		due = sweepMost
+	}
+	w.flows.Sweep(w.id, w.now, int(due), w.expireFn)
 }
 
 // adopt switches to a new snapshot and sends what was waiting for it.

@@ -78,6 +78,7 @@ type Worker struct {
 	ipID     uint64
 	expireFn func(flow.Ref) int64
 	sweepAt  int64 // clock.Time up to which the sweep has been paid
+	behind   bool  // the sweep has not looked at all that was its due
 	profile  *Profile
 	request  service.Request
 }
@@ -134,7 +135,10 @@ func (w *Worker) Stats() *perf.Worker { return &w.stats }
 func (w *Worker) Idle() { w.flows.GoIdle(w.id) }
 
 // Wake is the time of the next thing the worker has to do without a packet, for an owner that blocks or steps:
-// reassembly and neighbour timers. Expiry of connections is the table's NextDeadline.
+// reassembly and neighbour timers, and a sweep that is behind. Expiry of connections is the table's NextDeadline.
 func (w *Worker) Wake() clock.Time {
+	if w.behind {
+		return clock.Time(w.now)
+	}
 	return min(w.reasm.next(), w.holds.next())
 }
