@@ -74,6 +74,7 @@ func (w *Worker) transition(ref flow.Ref, c *flow.Conn, dir flow.Dir, next func(
 
 // rearm sets the connection's timer to timeout from now.
 func (w *Worker) rearm(ref flow.Ref, c *flow.Conn, timeout int64) {
+	store.Store64(&c.Timeout, timeout)
 	if deadline := w.now + timeout; deadline < atomic.LoadInt64(&c.Deadline) {
 		w.flows.Shorten(ref, deadline)
 	} else {
