@@ -120,12 +120,12 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 	if control != 0 {
 		w.flows.Attach(ref, control)
 	}
-	w.counters.Line(w.id, server.Number).Conn()
-	if c.Flags&flow.FlagOnePacket != 0 {
-		return ref, 0
+	winner, won := ref, true
+	if c.Flags&flow.FlagOnePacket == 0 {
+		winner, won = w.flows.Insert(w.id, ref)
 	}
-	winner, won := w.flows.Insert(w.id, ref)
 	if won {
+		w.counters.Line(w.id, server.Number).Conn()
 		return ref, 0
 	}
 	w.flows.Detach(ref) // the record is still ours to read until this round's end
