@@ -41,8 +41,8 @@ func (w *Worker) openPersistent(k *pkt, svc *service.Service) (flow.Ref, perf.Re
 		}
 	}
 	t := w.flows.Conn(template)
-	if server = w.slots.Get(t.Server); server == nil {
-		return 0, perf.NoServer
+	if server = w.slots.Get(t.Server); server == nil || !server.Available() { // another worker is invalidating it
+		return 0, perf.ServerRemoved
 	}
 	port := k.key.DstPort
 	if port == svc.Port && server.Port != 0 {
