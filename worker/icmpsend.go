@@ -73,15 +73,19 @@ func (w *Worker) icmpError(k *pkt, typ, code uint8, info uint32, source packet.A
 	if k.forced || k.p.Kind == packet.ICMP && k.isICMPError() || !singleHost(to) || source.IsZero() {
 		return
 	}
-	exempt := typ == icmpUnreachable && code == icmpFragNeeded && !k.v6() || typ == icmp6TooBig && k.v6()
-	if !exempt && !w.limiter.allow(to, w.now) {
-		return
-	}
 	w.sendError(to, source, k.ip(), typ, code, info)
 }
 
-// sendError builds the error about quoted and sends it to a host.
+// sendError builds the error about quoted and sends it to a host, at the rate that is allowed. What path MTU discovery
+// needs is exempt from that.
 func (w *Worker) sendError(to, source packet.Addr, quoted []byte, typ, code uint8, info uint32) {
+	exempt := typ == icmp6TooBig
+	if to.Is4() {
+		exempt = typ == icmpUnreachable && code == icmpFragNeeded
+	}
+	if !exempt && !w.limiter.allow(to, w.now) {
+		return
+	}
 	r := w.snap.Net.Route(to)
 	f, ok := w.frames.Get()
 	if !ok {
