@@ -147,9 +147,6 @@ func setFTPMode(c *flow.Conn, m ftpMode) {
 // resize makes n bytes of buf[from:to] and brings the IP header in line. There is room.
 func (k *pkt) resize(from, to, n int) {
 	delta := n - (to - from)
-	if k.whole != nil {
-		clear(k.whole.starts[:]) // the cuts that it came with are not where they were
-	}
 	copy(k.buf[to+delta:k.end+delta], k.buf[to:k.end])
 	k.end += delta
 	if k.whole != nil {

@@ -15,13 +15,14 @@ import (
 const (
 	holdPerHop  = 64
 	holdTotal   = 256
+	holdWhole   = 16 // reassembled ones among them, which keep their place in the reassembler
 	holdTimeout = 3 * clock.Second
 )
 
 // undo says how to turn a packet back into what its sender sent, for an error about it.
 type undo struct {
 	method service.Method
-	reply  bool        // a server's packet, rewritten for the client
+	reply  bool        // a server's packet, for NAT rewritten for the client
 	silent bool        // the director's own: no error is sent about it
 	addr   packet.Addr // NAT: what the destination, or a reply's source, was rewritten to
 	port   uint16
@@ -51,6 +52,7 @@ func (q *holdQueue) next() clock.Time {
 
 // send puts a finished packet on its way, or holds it while its next hop resolves.
 func (w *Worker) send(k *pkt, r *neigh.Result, u undo) {
+	k.mtu = int(r.MTU)
 	if r.Hop != 0 {
 		e := &w.snap.egress[r.Hop]
 		if e.ok || e.port < 0 {
@@ -66,27 +68,33 @@ func (w *Worker) send(k *pkt, r *neigh.Result, u undo) {
 }
 
 func (w *Worker) hold(k *pkt, r *neigh.Result, u undo) {
-	n := 0
+	n, whole := 0, 0
 	for i := range w.holds.list {
-		if h := &w.holds.list[i]; h.next == r.Next && h.iface == r.Interface {
+		h := &w.holds.list[i]
+		if h.next == r.Next && h.iface == r.Interface {
 			n++
 		}
-	}
-	if n >= holdPerHop || len(w.holds.list) >= holdTotal || k.whole != nil {
-		w.dispose(k, perf.NeighborQueueFull)
-		return
+		if h.k.whole != nil {
+			whole++
+		}
 	}
 	if n == 0 && w.ask != nil {
 		w.ask.Ask(r.Interface, r.Next)
+	}
+	if n >= holdPerHop || len(w.holds.list) >= holdTotal || k.whole != nil && whole >= holdWhole {
+		w.dispose(k, perf.NeighborQueueFull)
+		return
 	}
 	w.holds.list = append(w.holds.list, held{k: *k, next: r.Next, iface: r.Interface, undo: u, deadline: w.now + int64(holdTimeout)})
 }
 
 // retryHolds sends what a new snapshot has a MAC for, and gives up on what it calls failed.
 func (w *Worker) retryHolds() {
-	keep := w.holds.list[:0]
-	for i := range w.holds.list {
-		h := &w.holds.list[i]
+	list := w.holds.list
+	keep := list[:0]
+	w.holds.list = nil // an error about a packet may have to be held itself
+	for i := range list {
+		h := &list[i]
 		id := w.snap.Net.HopOf(h.iface, packet.AddrFrom(h.next))
 		if id != 0 {
 			if e := &w.snap.egress[id]; e.ok || e.port < 0 {
@@ -100,8 +108,8 @@ func (w *Worker) retryHolds() {
 		}
 		keep = append(keep, *h)
 	}
-	clear(w.holds.list[len(keep):])
-	w.holds.list = keep
+	clear(list[len(keep):])
+	w.holds.list = append(keep, w.holds.list...) // the errors, which came last
 }
 
 // expireHolds gives up on packets that have waited long enough.
@@ -130,7 +138,7 @@ func (w *Worker) unresolved(h *held) {
 			k.l3 = h.undo.l3
 		}
 		k.untranslate(&h.undo)
-		if h.undo.method == service.NAT && h.undo.reply {
+		if h.undo.reply {
 			source = w.ownAddress(k.key.Src)
 		}
 		w.hostUnreachable(k, source)

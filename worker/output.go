@@ -74,6 +74,9 @@ func (w *Worker) emit(k *pkt, e *egress) {
 	}
 	n := k.end - k.l3
 	limit := int(e.mtu)
+	if k.mtu > 0 {
+		limit = min(limit, k.mtu)
+	}
 	if r := k.refragment(); r > 0 {
 		if k.v6() && k.whole.inside > 0 {
 			r = max(r, 1280) // no IPv6 link is narrower

@@ -20,6 +20,7 @@ type pkt struct {
 	iface  int    // logical interface of arrival, -1 unknown
 	key    packet.Tuple
 	p      packet.Parsed
+	mtu    int       // of the path, where that is narrower than the link; 0: it is not
 	frames int       // received frames that this packet stands for: 1, or the number of its fragments
 	whole  *datagram // the reassembly it came from; nil for a packet that came whole
 	fragID uint32    // IPv6: identification of the fragments it came in

@@ -161,7 +161,9 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 	t := w.snap.target(c.Server)
 	if method == service.Tunnel {
 		v6 := !c.Dest.Is4()
-		limit = min(limit, w.paths.get(c.Dest, w.now)) - modes.Overhead(v6, t.tunnel, t.tunSum)
+		limit = min(limit, w.paths.get(c.Dest, w.now))
+		r.MTU = uint32(limit) // what the outer packet is cut to
+		limit -= modes.Overhead(v6, t.tunnel, t.tunSum)
 		if limit < 68 || v6 && limit < 1280 {
 			w.dispose(k, perf.TunnelMTU)
 			return
@@ -308,7 +310,7 @@ func (w *Worker) foreignReply(k *pkt, key *packet.Tuple) bool {
 		return true
 	}
 	modes.DR(k.ip())
-	w.send(k, &r, undo{method: service.DR})
+	w.send(k, &r, undo{method: service.DR, reply: true})
 	return true
 }
 
