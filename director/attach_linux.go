@@ -53,8 +53,10 @@ func (n *attached) detach() error {
 // busyPatience is how long a queue may be taken: the kernel gives one back a moment after the last socket is closed.
 const busyPatience = 2 * time.Second
 
-// attachInterfaces finds the interfaces, attaches the program, shares the queues out and opens the sockets. Nothing is
-// taken from the wire yet: the program has no rules.
+// attachInterfaces finds the interfaces, attaches the program, shares the queues out and opens the sockets. The program
+// knows what is to be taken from the wire before it is attached, so that in the place of a dead director's program it goes
+// on keeping those packets from the kernel, which would answer RST: they are dropped until there are sockets, and wait in
+// these until there are workers.
 func (d *Director) attachInterfaces() error {
 	tool, err := ethtool.NewEthtool()
 	if err != nil {
@@ -73,6 +75,9 @@ func (d *Director) attachInterfaces() error {
 		return err
 	}
 	d.later(d.programs.Close)
+	if err := d.foresee(); err != nil {
+		return err
+	}
 	for _, n := range d.nics {
 		if err := d.attach(n); err != nil {
 			return err

@@ -190,6 +190,7 @@ func (d *Director) runWorkers() error {
 		}
 		return nil
 	})
+	d.publishSnapshot() // the table stands: packets wait in the sockets already
 	for _, r := range d.runners {
 		if err := r.start(); err != nil {
 			return fmt.Errorf("worker %d: %w", r.seat.id, err)
