@@ -27,7 +27,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	buildInfo = desc("build_info", "The running fastlb; the value is 1.", "version", "go")
 
-	serviceConns   = desc("service_connections_total", "Connections scheduled.", "service", "protocol")
+	serviceConns   = desc("service_connections_total", "Connections that were scheduled to a real server.", "service", "protocol")
 	servicePackets = desc("service_packets_total", "Packets, by direction: in is client to server.", "service", "protocol", "direction")
 	serviceBytes   = desc("service_bytes_total", "Bytes of IP packets, by direction: in is client to server.", "service", "protocol", "direction")
 
@@ -36,14 +36,14 @@ var (
 	serverBytes      = desc("server_bytes_total", "Bytes of IP packets, by direction: in is client to server.", "service", "protocol", "server", "direction")
 	serverActive     = desc("server_active_connections", "Active connections, as ipvsadm counts them.", "service", "protocol", "server")
 	serverInactive   = desc("server_inactive_connections", "Inactive connections, as ipvsadm counts them.", "service", "protocol", "server")
-	serverPersistent = desc("server_persistent_connections", "Persistence templates.", "service", "protocol", "server")
+	serverPersistent = desc("server_persistent_connections", "Persistence templates that bind clients to the real server.", "service", "protocol", "server")
 	serverWeight     = desc("server_weight", "Weight of the real server; 0 takes no new connections.", "service", "protocol", "server")
 	serverUp         = desc("server_up", "1 if the real server takes new connections.", "service", "protocol", "server")
 
 	workerPackets = desc("worker_packets_total", "Packets received (in) and sent (out).", "worker", "direction")
 	workerBytes   = desc("worker_bytes_total", "Bytes of frames received (in) and sent (out).", "worker", "direction")
-	workerDrops   = desc("worker_drops_total", "Packets dropped, by reason.", "worker", "reason")
-	workerPasses  = desc("worker_passed_total", "Packets handed back to the kernel, by reason.", "worker", "reason")
+	workerDrops   = desc("worker_drops_total", "Packets that were dropped, by reason (docs/reference/reasons.md).", "worker", "reason")
+	workerPasses  = desc("worker_passed_total", "Packets handed back to the kernel, by reason (docs/reference/reasons.md).", "worker", "reason")
 	workerBatch   = desc("worker_batch_size", "Packets a round, of rounds that had any.", "worker")
 	workerBusy    = desc("worker_busy_ratio", "Share of the last seconds spent on packets.", "worker")
 

@@ -92,7 +92,7 @@ fastlb_service_bytes_total{direction="in",protocol="",service="mark 9 ipv6"} 0
 fastlb_service_bytes_total{direction="in",protocol="tcp",service="192.0.2.10:80"} 4
 fastlb_service_bytes_total{direction="out",protocol="",service="mark 9 ipv6"} 0
 fastlb_service_bytes_total{direction="out",protocol="tcp",service="192.0.2.10:80"} 5
-# HELP fastlb_service_connections_total Connections scheduled.
+# HELP fastlb_service_connections_total Connections that were scheduled to a real server.
 # TYPE fastlb_service_connections_total counter
 fastlb_service_connections_total{protocol="",service="mark 9 ipv6"} 0
 fastlb_service_connections_total{protocol="tcp",service="192.0.2.10:80"} 1
