@@ -25,6 +25,10 @@ func (w *Worker) ipsec(k *pkt) {
 	ike := ikeKey(&k.key)
 	ref, dir := w.flows.Lookup(&ike)
 	switch {
+	case w.snap.Tunables.BackupOnly && (ref == 0 || dir == flow.In):
+		if ref != 0 || !w.foreignReply(k, &ike) {
+			w.toKernel(k, perf.PassBackup)
+		}
 	case ref == 0:
 		if !w.foreignReply(k, &ike) {
 			w.toKernel(k, perf.PassProtocol)

@@ -72,8 +72,12 @@ func (w *Worker) transition(ref flow.Ref, c *flow.Conn, dir flow.Dir, next func(
 	}
 }
 
-// rearm sets the connection's timer to timeout from now.
+// rearm sets the connection's timer to timeout from now. Timeout remembers it: the deadline less the timeout is when the
+// last packet was seen.
 func (w *Worker) rearm(ref flow.Ref, c *flow.Conn, timeout int64) {
+	if atomic.LoadInt64(&c.Timeout) != timeout {
+		store.Store64(&c.Timeout, timeout)
+	}
 	store.Store64(&c.Timeout, timeout)
 	if deadline := w.now + timeout; deadline < atomic.LoadInt64(&c.Deadline) {
 		w.flows.Shorten(ref, deadline)
