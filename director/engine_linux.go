@@ -32,6 +32,9 @@ func (d *Director) Apply(ops []control.Op) (applied int, err error) {
 
 // apply carries out one operation and logs it.
 func (d *Director) apply(op control.Op) error {
+	if err := unsupported(op); err != nil {
+		return err
+	}
 	if err := d.control.Apply(op, d.now()); err != nil {
 		return err
 	}
