@@ -225,7 +225,7 @@ func (d *Director) loop() {
 			d.measure()
 			d.watchQueues()
 		case <-d.store.due():
-			d.save()
+			d.saveLate()
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (d *Director) Stop() error {
 		}
 		<-d.done
 		if d.store != nil {
-			d.stopErr = d.store.write(d.cfg, d.control.Export())
+			d.stopErr = errors.Join(d.store.write(d.cfg, d.control.Export()), d.store.sync())
 		}
 		d.stopErr = errors.Join(d.stopErr, d.unwind())
 	})

@@ -70,3 +70,12 @@ func (d *Director) save() {
 	}
 	d.warn("store services", d.store.write(d.cfg, d.control.Export()))
 }
+
+// saveLate is what follows when the store is due.
+func (d *Director) saveLate() {
+	if d.store.dirty {
+		d.warn("store services", d.store.write(d.cfg, d.control.Export()))
+	} else {
+		d.warn("store services", d.store.sync())
+	}
+}

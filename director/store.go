@@ -20,9 +20,13 @@ type store struct {
 	path  string
 	last  time.Duration // that the last write took
 	ended time.Time     // when
-	timer *time.Timer   // runs while something is unsaved
-	dirty bool
+	timer *time.Timer   // runs while something is to be written or made durable
+	dirty bool          // something is to be written
 }
+
+// durableAfter is how long after a change the file is on the disk. That a process dies loses nothing that was written; a
+// machine that dies may lose what is younger.
+const durableAfter = time.Second
 
 // stored is the file.
 type stored struct {
@@ -43,7 +47,7 @@ func openStore(state string) *store {
 	return s
 }
 
-// due fires when something is to be saved.
+// due fires when something is to be written or made durable.
 func (s *store) due() <-chan time.Time {
 	if s == nil {
 		return nil
@@ -82,7 +86,8 @@ func (s *store) later() bool {
 	return true
 }
 
-// write replaces the file: a reader, or a crash, meets the old one or the new one.
+// write replaces the file: a reader, or a crash, meets the old one or the new one. It does not wait for the disk: a change
+// is written before ipvsadm hears that it is done, so that it outlives the process however soon that ends.
 func (s *store) write(cfg *config.Config, table []control.Op) error {
 	start := time.Now()
 	b, err := json.Marshal(stored{storeVersion, cfg, table})
@@ -94,7 +99,7 @@ func (s *store) write(cfg *config.Config, table []control.Op) error {
 		return fmt.Errorf("store services: %w", err)
 	}
 	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
+	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), s.path)
 	}
@@ -105,5 +110,18 @@ func (s *store) write(cfg *config.Config, table []control.Op) error {
 	s.dirty = false
 	s.ended = time.Now()
 	s.last = s.ended.Sub(start)
+	s.timer.Reset(durableAfter)
+	return nil
+}
+
+// sync makes durable what was written.
+func (s *store) sync() error {
+	f, err := os.Open(s.path)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("store services: %w", err)
+	}
 	return nil
 }

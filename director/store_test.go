@@ -39,6 +39,9 @@ func TestStore(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(f.Table, table) || len(config.Diff(cfg, f.Config)) != 0 {
 		t.Errorf("read %+v, %v", f, err)
 	}
+	if err := s.sync(); err != nil || s.dirty {
+		t.Errorf("sync: %v", err)
+	}
 	s.last = time.Hour
 	if !s.later() || !s.dirty {
 		t.Error("a change right after a long write does not wait")
@@ -57,5 +60,8 @@ func TestStore(t *testing.T) {
 	s.path = filepath.Join(dir, "none", "x")
 	if err := s.write(cfg, nil); err == nil {
 		t.Error("written into no directory")
+	}
+	if err := s.sync(); err == nil {
+		t.Error("what is not there is durable")
 	}
 }
