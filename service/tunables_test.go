@@ -2,6 +2,8 @@ package service
 
 import (
 	"errors"
+	"os"
+	"strings"
 	"testing"
 )
 
@@ -50,6 +52,20 @@ func TestTunableNames(t *testing.T) {
 		e := d
 		if !ok || e.Set(n, v) != nil || e != d {
 			t.Errorf("%s reads %q, which cannot be written back", n, v)
+		}
+	}
+}
+
+// Every tunable has its row in the reference.
+func TestTunablesDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/tunables.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := DefaultTunables()
+	for _, n := range d.Names() {
+		if !strings.Contains(string(page), "`"+n+"`") {
+			t.Errorf("docs/reference/tunables.md does not tell what %s does", n)
 		}
 	}
 }
