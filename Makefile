@@ -5,7 +5,7 @@
 #   make test       every test; as root also those through the real AF_XDP, in network namespaces
 #   make check      what CI runs
 #   make generate   what is generated and committed: the XDP program (needs clang), the drop reasons
-#   make bench      the dataplane's speed on this machine, with no NIC
+#   make bench      the dataplane's speed on this machine, with no NIC, beside bench/baseline.json; writes bin/bench.json
 #   make peers      the same packets through fastlb, a bare forwarder and asavie/xdp, over a veth (root)
 #   make fuzz       each fuzz target for FUZZTIME
 #   make cover      test coverage by function, in bin/cover.txt
@@ -107,7 +107,7 @@ bench-once:
 
 .PHONY: bench
 bench: build
-	@bin/fastlb bench
+	@bin/fastlb bench --connections 1000000 --duration 500ms --write bin/bench.json --compare bench/baseline.json
 
 .PHONY: peers
 peers: build

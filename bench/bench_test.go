@@ -2,6 +2,8 @@ package bench
 
 import (
 	"fmt"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -25,6 +27,28 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 		t.Logf("%s v%d %s: %.1f ns, allocs %.4f", v.Method, v.Family, v.Kind, v.NSPerPacket, v.Allocs)
+	}
+}
+
+// The baseline that `make bench` compares with is a report of what it measures, and was made where nothing allocates.
+func TestBaseline(t *testing.T) {
+	base, err := Load("baseline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Defaults()
+	o.Connections = []int{1_000_000}
+	for _, c := range o.combinations() {
+		if b := base.Find(&c); b == nil || b.Ratio() <= 0 || b.Allocs > 0.001 {
+			t.Errorf("%s: %+v", &c, b)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "copy.json")
+	if err := base.Write(file); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Load(file); err != nil || !reflect.DeepEqual(again, base) {
+		t.Errorf("written and read again it is another: %v", err)
 	}
 }
 

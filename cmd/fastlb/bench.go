@@ -15,7 +15,7 @@ import (
 
 func newBench(e *env) *cobra.Command {
 	o := bench.Defaults()
-	huge, cpus := "auto", ""
+	huge, cpus, write, compare := "auto", "", "", ""
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "ns per packet and packets per second of the dataplane on this machine, with no NIC",
@@ -39,6 +39,12 @@ large as the connection table (a dependent load at random): the ratio of the two
 			if !isTerminal(e.stderr) {
 				o.Progress = nil
 			}
+			var before *bench.Report
+			if compare != "" {
+				if before, err = bench.Load(compare); err != nil {
+					return fmt.Errorf("--compare: %w", err)
+				}
+			}
 			r, err := bench.Run(o)
 			if o.Progress != nil {
 				fmt.Fprint(e.stderr, "\r\x1b[K")
@@ -46,7 +52,12 @@ large as the connection table (a dependent load at random): the ratio of the two
 			if err != nil {
 				return err
 			}
-			return e.print(r, func(w io.Writer) { printBench(w, r) })
+			if write != "" {
+				if err := r.Write(write); err != nil {
+					return fmt.Errorf("--write: %w", err)
+				}
+			}
+			return e.print(r, func(w io.Writer) { printBench(w, r, before) })
 		},
 	}
 	f := c.Flags()
@@ -60,19 +71,28 @@ large as the connection table (a dependent load at random): the ratio of the two
 	f.IntVar(&o.Batch, "batch", o.Batch, fmt.Sprintf("packets a round, 1-%d", worker.MaxBatch))
 	f.DurationVar(&o.Duration, "duration", o.Duration, "`TIME` of each measurement")
 	f.StringVar(&huge, "hugepages", huge, "auto, off or required")
+	f.StringVar(&write, "write", "", "write the JSON to `FILE` too")
+	f.StringVar(&compare, "compare", "", "show beside each ratio that of the report in `FILE`")
 	f.StringVar(&cpus, "cpus", "", "`LIST` of CPUs to pin the workers to, such as 2-5,8")
 	return c
 }
 
-func printBench(out io.Writer, r *bench.Report) {
+// printBench writes the report as a table; before may be nil.
+func printBench(out io.Writer, r, before *bench.Report) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d CPUs, Linux %s, %s, transparent huge pages %s\n\n", m.CPU, m.CPUs, m.Kernel, m.Go, m.HugePages)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tscheduler\tservers\tns/packet\tMpps\tmiss ns\tratio\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
+	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tscheduler\tservers\tns/packet\tMpps\tmiss ns\tratio\twas\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
 	for i := range r.Results {
 		v := &r.Results[i]
-		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%s\t%d\t%.1f\t%.2f\t%.1f\t%.2f\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind, v.Scheduler, v.Servers, v.NSPerPacket, v.MPPS,
-			v.MissNS, v.NSPerPacket/v.MissNS, v.Allocs, v.BytesPer)
+		was := "-"
+		if before != nil {
+			if b := before.Find(v); b != nil {
+				was = fmt.Sprintf("%.2f", b.Ratio())
+			}
+		}
+		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%s\t%d\t%.1f\t%.2f\t%.1f\t%.2f\t%s\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind, v.Scheduler, v.Servers, v.NSPerPacket, v.MPPS,
+			v.MissNS, v.Ratio(), was, v.Allocs, v.BytesPer)
 		for _, s := range stageNames() {
 			fmt.Fprintf(w, "%.1f\t", v.Stages[s])
 		}
