@@ -183,7 +183,7 @@ func (w *Worker) icmpFromClient(k *pkt, q *quote, ref flow.Ref, c *flow.Conn) {
 		w.dispose(k, perf.NoRoute)
 	case k.p.TTL <= 1:
 		w.dispose(k, perf.TTLExceeded)
-	case !w.fits(k, int(r.MTU), false):
+	case !w.fits(k, nil, int(r.MTU)):
 	default:
 		modes.ICMPIn(k.ip(), k.l4-k.l3, q.l3-k.l3, q.l4-k.l3, c.Dest, c.DPort)
 		w.send(k, &r, undo{silent: true})

@@ -3,12 +3,14 @@ package worker
 import (
 	"encoding/binary"
 
+	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/modes"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/perf"
 	"github.com/fastlb/fastlb/ring"
+	"github.com/fastlb/fastlb/service"
 )
 
 // ICMP and ICMPv6 types and codes that the director sends (RFC 792, RFC 4443).
@@ -27,14 +29,24 @@ const (
 	icmp6TimeExceeded    = 3
 )
 
-// timeExceeded tells the sender that the TTL ran out, and drops the packet.
-func (w *Worker) timeExceeded(k *pkt, source packet.Addr) {
+// timeExceeded tells the sender that the TTL ran out, and drops the packet. It returns the error's length as icmpError does.
+func (w *Worker) timeExceeded(k *pkt, source packet.Addr) (length int) {
 	if k.v6() {
-		w.icmpError(k, icmp6TimeExceeded, 0, 0, source)
+		length = w.icmpError(k, icmp6TimeExceeded, 0, 0, source)
 	} else {
-		w.icmpError(k, icmpTimeExceeded, 0, 0, source)
+		length = w.icmpError(k, icmpTimeExceeded, 0, 0, source)
 	}
 	w.dispose(k, perf.TTLExceeded)
+	return length
+}
+
+// countError counts an error of so many bytes about a client's packet: on its way out of the director it passes LVS, which
+// finds the connection that it quotes and takes it for the server's. In NAT it finds none: there replies have other
+// addresses.
+func (w *Worker) countError(c *flow.Conn, length int) {
+	if length > 0 && c != nil && service.Method(c.Method()) != service.NAT {
+		w.countOut(c, length)
+	}
 }
 
 // portUnreachable tells the sender that nobody is there; the packet stays the caller's.
@@ -67,30 +79,31 @@ func (w *Worker) hostUnreachable(k *pkt, source packet.Addr) {
 }
 
 // icmpError sends an ICMP error about k to its sender (fields and sizes: spec/forwarding.md 5.1). info is the second word of
-// the ICMP header. No error is sent about an error, to nobody, or to many. k stays the caller's.
-func (w *Worker) icmpError(k *pkt, typ, code uint8, info uint32, source packet.Addr) {
+// the ICMP header. No error is sent about an error, to nobody, or to many. k stays the caller's. It returns the
+// length of the packet made, 0 if none was.
+func (w *Worker) icmpError(k *pkt, typ, code uint8, info uint32, source packet.Addr) (length int) {
 	to := k.key.Src
 	if k.forced || k.p.Kind == packet.ICMP && k.isICMPError() || !singleHost(to) || source.IsZero() {
-		return
+		return 0
 	}
-	w.sendError(to, source, k.ip(), typ, code, info)
+	return w.sendError(to, source, k.ip(), typ, code, info)
 }
 
 // sendError builds the error about quoted and sends it to a host, at the rate that is allowed. What path MTU discovery
-// needs is exempt from that.
-func (w *Worker) sendError(to, source packet.Addr, quoted []byte, typ, code uint8, info uint32) {
+// needs is exempt from that. It returns the error's length, 0 if it is not sent.
+func (w *Worker) sendError(to, source packet.Addr, quoted []byte, typ, code uint8, info uint32) (length int) {
 	exempt := typ == icmp6TooBig
 	if to.Is4() {
 		exempt = typ == icmpUnreachable && code == icmpFragNeeded
 	}
 	if !exempt && !w.limiter.allow(to, w.now) {
-		return
+		return 0
 	}
 	r := w.snap.Net.Route(to)
 	f, ok := w.frames.Get()
 	if !ok {
 		w.stats.Drop(perf.NoFrame, 1)
-		return
+		return 0
 	}
 	e := pkt{frame: f, buf: w.mem[f:][:ring.FrameSize], l3: ring.Headroom, iface: r.Interface, frames: 1}
 	if quoted[0]>>4 == 4 {
@@ -99,16 +112,18 @@ func (w *Worker) sendError(to, source packet.Addr, quoted []byte, typ, code uint
 		buildError6(&e, to, source, quoted, typ, code, info)
 	}
 	w.stats.Generated()
+	length = e.len()
 	if r.Kind == neigh.LocalAddr {
 		w.toKernel(&e, perf.PassLocal)
-		return
+		return length
 	}
 	if r.Kind != neigh.Unicast {
 		w.dispose(&e, perf.NoRoute)
-		return
+		return 0
 	}
 	e.reparse()
 	w.send(&e, &r, undo{silent: true})
+	return length
 }
 
 func (w *Worker) buildError4(e *pkt, to, source packet.Addr, quoted []byte, typ, code uint8, info uint32) {

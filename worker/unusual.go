@@ -154,7 +154,7 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 		return
 	}
 	if k.p.TTL <= 1 {
-		w.timeExceeded(k, k.key.Dst)
+		w.countError(c, w.timeExceeded(k, k.key.Dst))
 		return
 	}
 	limit := int(r.MTU)
@@ -169,7 +169,7 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 			return
 		}
 	}
-	if !w.fits(k, limit, method == service.Tunnel) {
+	if !w.fits(k, c, limit) {
 		return
 	}
 	ip, u := k.ip(), undo{method: method, addr: c.Dest, port: c.DPort, l3: k.l3}
@@ -189,9 +189,9 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 	w.send(k, &r, u)
 }
 
-// fits applies the MTU rules for the client's half (spec/forwarding.md 5); false: the packet has been disposed of. Because
-// the kernel decrements the TTL first, an error quotes it decremented.
-func (w *Worker) fits(k *pkt, limit int, tunnel bool) bool {
+// fits applies the MTU rules for the client's half of a connection, or of none (spec/forwarding.md 5); false: the packet has
+// been disposed of. Because the kernel decrements the TTL first, an error quotes it decremented.
+func (w *Worker) fits(k *pkt, c *flow.Conn, limit int) bool {
 	if k.v6() {
 		n := k.len()
 		if r := k.refragment(); r > 0 {
@@ -205,15 +205,15 @@ func (w *Worker) fits(k *pkt, limit int, tunnel bool) bool {
 			return false
 		}
 		modes.DR(k.ip())
-		w.icmpError(k, icmp6TooBig, 0, uint32(limit), k.key.Dst)
+		w.countError(c, w.icmpError(k, icmp6TooBig, 0, uint32(limit), k.key.Dst))
 		w.dispose(k, perf.TooBig)
 		return false
 	}
-	if k.len() <= limit || k.forced || !k.p.DF || tunnel && !w.snap.Tunables.PMTUDisc {
+	if k.len() <= limit || k.forced || !k.p.DF || c != nil && service.Method(c.Method()) == service.Tunnel && !w.snap.Tunables.PMTUDisc {
 		return true
 	}
 	modes.DR(k.ip())
-	w.icmpError(k, icmpUnreachable, icmpFragNeeded, uint32(limit), k.key.Dst)
+	w.countError(c, w.icmpError(k, icmpUnreachable, icmpFragNeeded, uint32(limit), k.key.Dst))
 	w.dispose(k, perf.TooBig)
 	return false
 }
@@ -367,7 +367,7 @@ func (w *Worker) bypass(k *pkt) {
 		w.refuse(k, perf.NoRoute)
 	case k.p.TTL <= 1:
 		w.timeExceeded(k, w.ownAddress(k.key.Src))
-	case !w.fits(k, int(r.MTU), false):
+	case !w.fits(k, nil, int(r.MTU)):
 	default:
 		modes.DR(k.ip())
 		w.send(k, &r, undo{method: service.DR})

@@ -57,6 +57,7 @@ type Twin struct {
 	udp      int64
 	tunables map[string]int
 	nextID   uint16
+	made     int // length of the error that refuse made last, 0 if it made none
 
 	// Disputed collects, for the reader of a failed comparison, the rules of doubtful standing that were applied.
 	Disputed []string

@@ -20,11 +20,12 @@ var (
 // address; the zero value means the address chosen by the route to the sender.
 func (t *Twin) refuse(p *ip, reason perf.Reason, m message, mtu int, source netip.Addr) Outcome {
 	o := Outcome{Verdict: Drop, Reason: reason}
+	t.made = 0
 	if isError(p) || p.src.IsUnspecified() || p.src.IsMulticast() || p.src.IsLoopback() || p.src == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return o
 	}
 	to, ok := t.route(p.src)
-	if !ok || !to.solved {
+	if !ok {
 		return o
 	}
 	if !source.IsValid() {
@@ -57,7 +58,10 @@ func (t *Twin) refuse(p *ip, reason perf.Reason, m message, mtu int, source neti
 		headerSum(h)
 		e.raw, e.head, e.proto = append(h, body...), 20, protoICMP
 	}
-	o.Sent = t.send(e, to, e).Sent
+	t.made = len(e.raw)
+	if to.solved {
+		o.Sent = t.send(e, to, e).Sent
+	}
 	return o
 }
 

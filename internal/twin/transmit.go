@@ -17,7 +17,7 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 		return Outcome{Verdict: Drop, Reason: perf.LoopbackSource}
 	}
 	if p.ttl <= 1 {
-		return t.refuse(p, perf.TTLExceeded, timeExceeded, 0, p.dst)
+		return t.refused(c, t.refuse(p, perf.TTLExceeded, timeExceeded, 0, p.dst))
 	}
 	q := p.clone()
 	lowerTTL(q)
@@ -36,7 +36,7 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 	if t.tooLong(p, limit) {
 		free := !p.v6 && (about || c.method == "tunnel" && t.tunables["pmtu_disc"] == 0)
 		if !free {
-			return t.refuse(q, perf.TooBig, tooBig, limit, p.dst)
+			return t.refused(c, t.refuse(q, perf.TooBig, tooBig, limit, p.dst))
 		}
 	}
 	if !to.solved {
@@ -53,6 +53,15 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 		return t.send(t.wrap(q, to.source, c.dst.Addr()), to, q)
 	}
 	return t.send(q, to, nil)
+}
+
+// refused counts the error that the director made for a client, if it made one: on its way out it is taken for the server's,
+// but in NAT, where a server's packets have other addresses.
+func (t *Twin) refused(c *conn, o Outcome) Outcome {
+	if t.made > 0 && c.method != "nat" {
+		c.count(true, t.made)
+	}
+	return o
 }
 
 // lowerTTL takes one hop off.
