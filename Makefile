@@ -9,6 +9,8 @@
 #   make peers      the same packets through fastlb, a bare forwarder and asavie/xdp, over a veth (root)
 #   make fuzz       each fuzz target for FUZZTIME
 #   make cover      test coverage by function, in bin/cover.txt
+#   make conformance  the same packets and commands through fastlb and through the IPVS of a Debian kernel under QEMU: some
+#                   minutes; SEED=N chooses the random cases, CASES=EXPRESSION those to be played
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -128,6 +130,22 @@ cover: needs-test
 	$(GO) test -timeout 15m -coverpkg=./... -coverprofile bin/cover.out ./...
 	$(GO) tool cover -func bin/cover.out >bin/cover.txt
 	tail -1 bin/cover.txt
+
+# What is downloaded stays in bin/conformance.
+SEED  ?= $(shell od -An -N3 -tu4 /dev/urandom)
+CASES ?=
+
+.PHONY: conformance
+conformance: needs-conformance
+	@mkdir -p bin
+	conformance/image bin/conformance
+	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w' -o bin/conformance-guest ./conformance/guest
+	$(GO) build -o bin/conformance-run ./conformance/run
+	bin/conformance-run -seed $(SEED) -cases '$(CASES)'
+
+.PHONY: needs-conformance
+needs-conformance:
+	@.ci/need qemu-system-x86_64:qemu-system-x86 cpio:cpio modprobe:kmod xz:xz-utils zstd:zstd
 
 .PHONY: needs-site
 needs-site:
