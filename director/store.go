@@ -20,6 +20,7 @@ type store struct {
 	path  string
 	last  time.Duration // that the last write took
 	ended time.Time     // when
+	size  int           // of the table then, in operations
 	timer *time.Timer   // runs while something is to be written or made durable
 	dirty bool          // something is to be written
 }
@@ -74,20 +75,23 @@ func (s *store) read() (*stored, error) {
 	return &f, nil
 }
 
-// later tells whether the present change is to wait for the timer: writing shall not take more than a tenth of the time,
-// however large the table and however many the changes.
+// smallTable is up to how many operations a table is written at every change.
+const smallTable = 500
+
+// later tells whether the present change is to wait for the timer: of a large table writing shall not take more than a
+// tenth of the time, however many the changes.
 func (s *store) later() bool {
 	s.dirty = true
 	wait := time.Until(s.ended.Add(10 * s.last))
-	if wait <= 0 {
+	if wait <= 0 || s.size <= smallTable {
 		return false
 	}
 	s.timer.Reset(wait)
 	return true
 }
 
-// write replaces the file: a reader, or a crash, meets the old one or the new one. It does not wait for the disk: a change
-// is written before ipvsadm hears that it is done, so that it outlives the process however soon that ends.
+// write replaces the file: a reader, or a crash, meets the old one or the new one. It does not wait for the disk, so that
+// a change can be written before ipvsadm hears that it is done and outlives the process however soon that ends.
 func (s *store) write(cfg *config.Config, table []control.Op) error {
 	start := time.Now()
 	b, err := json.Marshal(stored{storeVersion, cfg, table})
@@ -109,7 +113,7 @@ func (s *store) write(cfg *config.Config, table []control.Op) error {
 	}
 	s.dirty = false
 	s.ended = time.Now()
-	s.last = s.ended.Sub(start)
+	s.last, s.size = s.ended.Sub(start), len(table)
 	s.timer.Reset(durableAfter)
 	return nil
 }

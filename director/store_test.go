@@ -43,6 +43,10 @@ func TestStore(t *testing.T) {
 		t.Errorf("sync: %v", err)
 	}
 	s.last = time.Hour
+	if s.later() {
+		t.Error("a change of a small table waits")
+	}
+	s.size = smallTable + 1
 	if !s.later() || !s.dirty {
 		t.Error("a change right after a long write does not wait")
 	}
