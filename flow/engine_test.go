@@ -2,8 +2,11 @@ package flow
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fastlb/fastlb/packet"
@@ -136,5 +139,86 @@ func TestEngineDataOutlives(t *testing.T) {
 	rounds(again)
 	if free := drain(again); free != 32 {
 		t.Errorf("%d of 32 records are free", free)
+	}
+}
+
+// Workers fight over templates with data while somebody lists them: whoever finds one finds its whole data, and nothing
+// is lost. Client n's data is of a length and a letter that n says.
+func TestEngineDataStress(t *testing.T) {
+	const workers, clients = 3, 8
+	mem := AlignedBytes(Size(600))
+	tab, err := New(mem, Config{Capacity: 600, Seed: [2]uint64{3, 4}, Workers: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([][]byte, clients)
+	for i := range data {
+		data[i] = bytes.Repeat([]byte{byte('a' + i)}, 1+36*i)
+	}
+	var wg, listing sync.WaitGroup
+	var stop atomic.Bool
+	listing.Go(func() {
+		var e [32]Entry
+		for !stop.Load() {
+			for n, from := 0, Ref(1); from != 0; {
+				n, from = tab.Copy(from, e[:])
+				for i := range e[:n] {
+					client := e[i].Conn.Client.V4() & 0xff
+					if got := tab.AppendEngineData(nil, &e[i]); len(got) > 0 && !bytes.Equal(got, data[client]) {
+						t.Errorf("client %d is listed with %q", client, got)
+					}
+				}
+			}
+		}
+	})
+	for w := range workers {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(w), 5))
+			for range 2000 {
+				tab.BeginRound(w)
+				for range 4 {
+					n := rng.IntN(clients)
+					k := Key{Src: packet.AddrFrom4([]byte{10, 0, 0, byte(n)}), SrcPort: 1, DstPort: 5060, Proto: 17, Family: 4}
+					r := tab.LookupTemplate(&k)
+					if r == 0 {
+						if r = engineTemplate(tab, w, byte(n), data[n]); r == 0 {
+							continue
+						}
+						if r, _ = tab.Insert(w, r); r == 0 {
+							continue
+						}
+					}
+					if !tab.EngineDataIs(r, data[n]) {
+						t.Errorf("client %d's template has other data", n)
+					}
+					if rng.IntN(3) == 0 {
+						tab.Remove(w, r)
+					}
+				}
+			}
+			tab.GoIdle(w)
+		})
+	}
+	wg.Wait()
+	stop.Store(true)
+	listing.Wait()
+	checkTable(t, tab)
+}
+
+// Making, finding and removing a template with data allocates nothing.
+func TestEngineDataAllocatesNothing(t *testing.T) {
+	_, tab := newEngineTable(t, 64)
+	data := bytes.Repeat([]byte("x"), 200)
+	n := testing.AllocsPerRun(100, func() {
+		rounds(tab)
+		r := engineTemplate(tab, 0, 1, data)
+		tab.Insert(0, r)
+		_ = tab.HashEngineData(data)
+		if !tab.EngineDataIs(r, data) || !tab.Remove(0, r) {
+			t.Error("not found")
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -2,8 +2,13 @@ package worker
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/packet"
+	"github.com/fastlb/fastlb/service"
 )
 
 // The kernel's own answers to most of these are recorded in sip/call-id (replay: TestGolden).
@@ -72,4 +77,46 @@ func FuzzCallID(f *testing.F) {
 			t.Fatalf("%q is no Call-ID", id)
 		}
 	})
+}
+
+// Call-IDs whose hashes clash are told apart, whichever of them goes first.
+func TestEngineClashes(t *testing.T) {
+	r := newRig(t, 1)
+	r.service(service.UDP, "10.9.0.1", 5060, service.NAT, "10.2.0.11")
+	w := r.workers[0]
+	w.Round(r.now)
+	svc := *w.snap.Services.Services[0]
+	svc.Engine, svc.Persistent, svc.Timeout = "sip", true, 60
+	key := packet.Tuple{Src: ip("10.1.0.1"), Dst: ip("10.9.0.1"), DstPort: 5060, Proto: service.UDP, Family: 4}
+	id := func(i int) []byte { return fmt.Appendf(nil, "call%d@h", i) }
+	ports, refs := map[uint16]bool{}, []flow.Ref{}
+	const calls = 1800
+	for i := range calls {
+		if w.findTemplate(&key, id(i)) != 0 {
+			t.Fatalf("call %d is there before it was made", i)
+		}
+		ref, reason := w.newTemplate(&key, &svc, svc.Servers[0], 5060, id(i))
+		if ref == 0 {
+			t.Fatalf("call %d: %v", i, reason)
+		}
+		ports[enginePort(w.flows.HashEngineData(id(i)), 0)] = true
+		refs = append(refs, ref)
+	}
+	if len(ports) == calls {
+		t.Error("no hashes clash: more calls are needed")
+	}
+	for i := 0; i < calls; i += 2 {
+		if !w.remove(refs[i], w.flows.Conn(refs[i])) {
+			t.Fatalf("call %d cannot be removed", i)
+		}
+	}
+	for i := range calls {
+		want := refs[i]
+		if i%2 == 0 {
+			want = 0
+		}
+		if got := w.findTemplate(&key, id(i)); got != want {
+			t.Errorf("call %d: found %d, want %d", i, got, want)
+		}
+	}
 }
