@@ -66,7 +66,7 @@ func (c *Control) Adopt(now clock.Time) (kept int) {
 			return true
 		}
 		s := c.o.Slots.Get(conn.Server)
-		if s == nil || !s.InUse() || s.Addr != conn.Dest {
+		if s == nil || !s.InUse() || s.Addr != conn.Dest && conn.LoadFlags()&flow.FlagElsewhere == 0 {
 			conn.Server = 0
 			c.drop(r, conn, now)
 			return true

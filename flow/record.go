@@ -38,6 +38,8 @@ const (
 	FlagReplied = 0x0040_0000 // own: the server has answered; the answers that open a connection go the slow way, where it is set
 	FlagHelper  = 0x0020_0000 // own: an application helper reads the connection's payload (FTP over NAT)
 
+	FlagElsewhere = 0x0080_0000 // own: Dest is not the server's address (FTP data of a server with several)
+
 	// The protocol's state (tcp.go, sctp.go) is the top byte of the same word, so that a transition and what follows
 	// from it (FlagInactive, FlagNoOutput) are one compare-and-swap, and the counters move exactly once.
 	StateShift = 24

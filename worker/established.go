@@ -19,7 +19,7 @@ import (
 func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool {
 	c := w.flows.Conn(pr.Ref)
 	flags := c.LoadFlags()
-	if p.TTL <= 1 || flags&(flow.FlagHashed|flow.FlagNoCPort|flow.FlagHelper) != flow.FlagHashed {
+	if p.TTL <= 1 || flags&(flow.FlagHashed|flow.FlagNoCPort|flow.FlagHelper|flow.FlagElsewhere) != flow.FlagHashed {
 		return false
 	}
 	base := frameBase(d.Addr)

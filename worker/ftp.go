@@ -202,6 +202,9 @@ func (w *Worker) expect(ref flow.Ref, c *flow.Conn, n *flow.Conn) bool {
 	server := w.server(c)
 	if server != nil {
 		server.Bind(false)
+		if d.Dest != server.Addr {
+			d.Flags |= flow.FlagElsewhere
+		}
 	}
 	w.flows.Attach(data, ref)
 	winner, won := w.flows.Insert(w.id, data)

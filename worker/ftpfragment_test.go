@@ -48,3 +48,15 @@ func TestHelperResizesFragments(t *testing.T) {
 	}
 	r.account()
 }
+
+// A server may offer its data at another address of its own: every packet of that connection goes there.
+func TestFTPDataElsewhere(t *testing.T) {
+	f := newFTP(t, "10.1.0.1", "10.9.0.1", 21, "10.2.0.11")
+	f.fromClient(segment{seq: 100, ack: 1000, flags: packet.ACK, text: "PASV\r\n"})
+	f.fromServer(21, segment{seq: 1000, ack: 106, flags: packet.ACK, text: "227 Entering Passive Mode (10,2,0,12,195,80).\r\n"})
+	for _, flags := range []uint8{packet.SYN, packet.ACK, packet.ACK, packet.ACK} {
+		if s := f.fromClient(segment{sport: 4001, dport: 50000, flags: flags}); s.dst != "10.2.0.12" || s.dport != 50000 {
+			t.Errorf("flags %#x: to %s:%d", flags, s.dst, s.dport)
+		}
+	}
+}
