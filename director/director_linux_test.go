@@ -195,6 +195,10 @@ func exchange(t *testing.T, c net.Conn, n int) {
 	if want := sha256.Sum256(out); !bytes.Equal(h.Sum(nil), want[:]) {
 		t.Fatal("what came back is not what was sent")
 	}
+	// Acknowledge now: an acknowledgement that comes while no director runs meets the kernel, which resets the connection.
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	ok(t, err)
+	ok(t, raw.Control(func(fd uintptr) { ok(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)) }))
 }
 
 // found is what a director must leave as it was.

@@ -110,7 +110,10 @@ func (o *overrides) load(e *env) (*config.Config, error) {
 	if e.socket != defaultSocket {
 		c.API.Socket = e.socket
 	}
-	return c, c.Validate()
+	if err := c.Validate(); err != nil { // the file is valid: the flags are not
+		return nil, usagef("run's flags: %w", err)
+	}
+	return c, nil
 }
 
 // run is the director's life: everything that listens is opened before an interface is touched, and closed before the

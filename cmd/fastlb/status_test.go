@@ -87,7 +87,7 @@ func TestRunNeedsAnInterface(t *testing.T) {
 	}
 	for _, flags := range [][]string{{"--cpus", "x"}, {"--queues", "x"}, {"--poll", "sometimes"}, {"--batch", "999"}, {"--attach", "magic"}} {
 		got := call(t, append([]string{"fastlb", "run", "--interface", "eth9"}, flags...)...)
-		if got.status == done || got.stderr == "" {
+		if got.status != usage || got.stderr == "" {
 			t.Errorf("%v: %+v", flags, got)
 		}
 	}
