@@ -44,8 +44,12 @@ type wire struct {
 	Hex string
 }
 
-// notYet are the cases that do not pass, with what they need. A case that passes must come off the list.
+// notYet are the cases that do not pass, with what they need, or why they shall not. A case that passes must come off the
+// list.
 var notYet = map[string]string{
+	// An answer to PASV that comes again is rewritten again (spec/connections.md 15.3). The kernel sends it as the server
+	// wrote it, of another length than before: the client's stream is broken then.
+	"ftp/ftp/again":               "on purpose",
 	"flow/sysctl/list":            "proc",
 	"flow/tcp/stats-rate":         "proc",
 	"flow/sync/dr-v1":             "sync",
@@ -84,7 +88,7 @@ func TestGolden(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	passed, total := 0, 0
-	for _, file := range []string{"flow", "conn", "sched", "hash"} {
+	for _, file := range []string{"flow", "conn", "ftp", "sched", "hash"} {
 		for _, rec := range recordings(t, file) {
 			name := file + "/" + rec.Case
 			seen[name] = true
