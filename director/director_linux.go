@@ -303,6 +303,7 @@ func (d *Director) keepServers(s *worker.Snapshot) {
 	hops := map[neigh.HopID]bool{}
 	for i := range s.Services.Targets {
 		t := &s.Services.Targets[i]
+		d.warnLocal(t)
 		if t.Kind != service.TargetUnicast || !t.Available {
 			continue
 		}
@@ -317,6 +318,18 @@ func (d *Director) keepServers(s *worker.Snapshot) {
 		d.kept = list
 		d.net.Keep(list)
 	}
+}
+
+// warnLocal tells of NAT to the director itself: the server's answers are the kernel's own packets and leave untranslated.
+func (d *Director) warnLocal(t *service.Target) {
+	if t.Method != service.NAT || !t.Available && t.Addr.IsZero() {
+		return
+	}
+	var err error
+	if t.Available && t.Kind == service.TargetLocal {
+		err = errors.New("it is an address of the director itself, to which NAT is not supported: its answers leave untranslated; use DR with the service's address and port")
+	}
+	d.warn("real server "+t.Addr.String(), err)
 }
 
 // warn notes or clears what is wrong with a subject; a change is logged once.
