@@ -144,9 +144,6 @@ func (c *Conn) isOut(k *Key) bool {
 // Lookup finds one connection by a packet's own tuple, as client's packet (In) or NAT server's (Out).
 func (t *Table) Lookup(k *Key) (Ref, Dir) { return t.find(k, t.Hash(k)) }
 
-// LookupHashed is Lookup for a caller that knows the key's hash.
-func (t *Table) LookupHashed(k *Key, h uint64) (Ref, Dir) { return t.find(k, h) }
-
 // LookupReply finds the connection of which a server's packet is the answer that is not NAT (its source is the virtual
 // address): the look-up by the reversed tuple.
 func (t *Table) LookupReply(k *Key) Ref {

@@ -2,15 +2,11 @@ package worker
 
 import (
 	"github.com/fastlb/fastlb/flow"
-	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/perf"
 	"github.com/fastlb/fastlb/service"
 )
-
-// newTimeout is a connection's timeout before its first packet has been through the state machine.
-const newTimeout = 3 * int64(clock.Second)
 
 // schedule opens a connection for a packet that has none, or says whose packet it is (spec/connections.md 3).
 func (w *Worker) schedule(k *pkt) {
@@ -113,7 +109,7 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 	*c = flow.Conn{
 		Client: k.key.Src, Virtual: k.key.Dst, CPort: k.key.SrcPort, VPort: k.key.DstPort, DPort: dport, Proto: k.key.Proto,
 		Server: server.Number, Dest: server.Addr, Service: svc.Number, Mark: svc.Mark,
-		Deadline: w.now + newTimeout, Timeout: newTimeout, Created: w.now,
+		Deadline: w.now + flow.NewTimeout, Timeout: flow.NewTimeout, Created: w.now,
 		Flags: w.birthFlags(k, svc, server),
 	}
 	server.Bind(false)
@@ -208,7 +204,7 @@ func (w *Worker) openBypass(k *pkt, svc *service.Service, mark uint32) {
 	}
 	*c = flow.Conn{
 		Client: k.key.Src, Virtual: k.key.Dst, CPort: k.key.SrcPort, VPort: k.key.DstPort, Proto: k.key.Proto, Mark: mark,
-		Deadline: w.now + newTimeout, Timeout: newTimeout, Created: w.now, Flags: flags,
+		Deadline: w.now + flow.NewTimeout, Timeout: flow.NewTimeout, Created: w.now, Flags: flags,
 	}
 	if flags&flow.FlagOnePacket == 0 {
 		if ref, _ = w.flows.Insert(w.id, ref); ref == 0 {

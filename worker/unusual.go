@@ -286,13 +286,8 @@ func (w *Worker) foreignReply(k *pkt, key *packet.Tuple) bool {
 	if !w.snap.Services.HasAddr(k.key.Src) && w.snap.Services.Marks == nil {
 		return false
 	}
-	back := packet.Tuple{Src: key.Dst, Dst: key.Src, SrcPort: key.DstPort, DstPort: key.SrcPort, Proto: key.Proto, Family: key.Family}
-	ref, dir := w.flows.Lookup(&back)
-	if ref == 0 || dir != flow.In {
-		return false
-	}
-	c := w.flows.Conn(ref)
-	if service.Method(c.Method()) == service.NAT {
+	ref := w.flows.LookupReply(key)
+	if ref == 0 {
 		return false
 	}
 	if !k.v6() {
@@ -303,6 +298,7 @@ func (w *Worker) foreignReply(k *pkt, key *packet.Tuple) bool {
 	if !w.routable(k, &r) {
 		return true
 	}
+	c := w.flows.Conn(ref)
 	w.countOut(c, k.len())
 	w.track(ref, c, flow.Out, k)
 	if r.Kind == neigh.LocalAddr {
