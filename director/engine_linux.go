@@ -32,13 +32,13 @@ func (d *Director) Apply(ops []control.Op) (applied int, err error) {
 
 // apply carries out one operation and logs it.
 func (d *Director) apply(op control.Op) error {
-	if err := unsupported(op); err != nil {
-		return err
-	}
 	if err := d.control.Apply(op, d.now()); err != nil {
 		return err
 	}
 	d.log.Info(config.Action{Op: &op}.String())
+	if op.Kind == control.StartDaemon {
+		d.log.Warn("the synchronisation daemon is kept and listed, but connections are not synchronised yet: expect nothing of it in a failover")
+	}
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/fastlb/fastlb/config"
-	"github.com/fastlb/fastlb/control"
 )
 
 // Options of New.
@@ -19,13 +18,4 @@ type Options struct {
 	SetLog func(config.Log) error
 
 	Log *zap.Logger // nil: nothing is logged
-}
-
-// unsupported refuses what the table would take but nothing would carry out: a daemon that is listed as running and sends
-// nothing is worse than none.
-func unsupported(op control.Op) error {
-	if op.Kind == control.StartDaemon {
-		return &control.NotYet{What: "synchronisation daemons"}
-	}
-	return nil
 }
