@@ -53,7 +53,7 @@ func (n *attached) detach() error {
 // busyPatience is how long a queue may be taken: the kernel gives one back a moment after the last socket is closed.
 const busyPatience = 2 * time.Second
 
-// attachInterfaces finds the interfaces, attaches the program, shares the queues out and opens the sockets. The program
+// attachInterfaces finds the interfaces, shares the queues out, attaches the program and opens the sockets. The program
 // knows what is to be taken from the wire before it is attached, so that in the place of a dead director's program it goes
 // on keeping those packets from the kernel, which would answer RST: they are dropped until there are sockets, and wait in
 // these until there are workers.
@@ -71,18 +71,6 @@ func (d *Director) attachInterfaces() error {
 	if err := d.findInterfaces(topology); err != nil {
 		return err
 	}
-	if d.programs, err = xdp.Load(); err != nil {
-		return err
-	}
-	d.later(d.programs.Close)
-	if err := d.foresee(); err != nil {
-		return err
-	}
-	for _, n := range d.nics {
-		if err := d.attach(n); err != nil {
-			return err
-		}
-	}
 	allowed, err := numa.Allowed()
 	if err != nil {
 		return err
@@ -97,6 +85,18 @@ func (d *Director) attachInterfaces() error {
 	}
 	for _, w := range warnings {
 		d.log.Warn(w)
+	}
+	if d.programs, err = xdp.Load(); err != nil {
+		return err
+	}
+	d.later(d.programs.Close)
+	if err := d.foresee(); err != nil {
+		return err
+	}
+	for _, n := range d.nics {
+		if err := d.attach(n); err != nil {
+			return err
+		}
 	}
 	return d.openSockets(places)
 }
@@ -142,7 +142,7 @@ func (d *Director) findInterfaces(topology *numa.Topology) error {
 				faults = append(faults, fmt.Errorf("interface %s: queues: there is no queue %d, it has %d (`ethtool -l %s`)", f.Name, q, n.total, f.Name))
 			}
 		}
-		if len(n.queues) < n.total {
+		if len(n.queues) > 0 && len(n.queues) < n.total {
 			d.log.Warn("packets that RSS sends to other queues are lost: point it at these (`ethtool -X`)", zap.String("interface", f.Name), zap.Ints("queues", n.queues), zap.Int("of", n.total))
 		}
 		if f.MTU+18 > ring.MaxPacket {

@@ -382,6 +382,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: left behind:\n%s", c.name, now)
 		}
 	}
+	if err := explainState("", syscall.ENOMEM); !strings.HasPrefix(err.Error(), "flows: ") || strings.Contains(err.Error(), ": :") {
+		t.Errorf("memory without a name: %v", err)
+	}
 	if err := explainState("x", syscall.ENOSPC); !strings.Contains(err.Error(), "capacity") {
 		t.Error(err)
 	}

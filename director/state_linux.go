@@ -56,6 +56,8 @@ func openState(path string, capacity uint32, workers int, seed [2]uint64, huge f
 
 func explainState(path string, err error) error {
 	switch {
+	case path == "":
+		return fmt.Errorf("flows: %w: make flows.capacity smaller, or look for memory that is free", err)
 	case errors.Is(err, flow.ErrStateInUse):
 		return fmt.Errorf("flows.state: %s: %w: stop that one, or name another file here", path, err)
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENOSPC):
