@@ -131,15 +131,20 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 	return true
 }
 
-// A connection's hop word is the hop's number in the upper 24 bits and the route generation that it was looked up in.
-const hopBits = 8
+// A connection's hop word is the hop's number in the upper 19 bits and the route generation that it was looked up in: a
+// connection would have to be silent over a multiple of 8191 changes of routes to meet its own generation again.
+const (
+	hopBits   = 13
+	hopMax    = 1<<(32-hopBits) - 1
+	hopRoutes = 1<<hopBits - 1 // mask of the generation
+)
 
 // cachedHop is the hop of a connection's word, 0 if it must be looked up again.
 //
 //fastlb:hot
 func (w *Worker) cachedHop(word uint32) uint32 {
 	id := word >> hopBits
-	if uint8(word) != w.snap.generation || id >= uint32(len(w.snap.egress)) {
+	if word&hopRoutes != w.snap.generation || id >= uint32(len(w.snap.egress)) {
 		return 0
 	}
 	return id

@@ -20,7 +20,7 @@ type Snapshot struct {
 	// PortOf gives the port number that carries an interface's traffic, by index into Net.Interfaces; -1: none.
 	PortOf []int16
 
-	generation uint8 // of routes, addresses and interfaces: hops kept in connections are good while it is the same
+	generation uint32 // 1 to hopRoutes; of routes, addresses and interfaces: hops kept in connections are good while it is the same
 	egress     []egress
 	vlans      []vlan
 	targets    []target // by server slot number
@@ -71,10 +71,7 @@ func NewSnapshot(services *service.Snapshot, net *neigh.Snapshot, timeouts flow.
 	if previous != nil {
 		s.generation = previous.generation
 		if previous.Net.RouteGeneration != net.RouteGeneration || !equal(previous.PortOf, portOf) {
-			s.generation++
-			if s.generation == 0 {
-				s.generation = 1
-			}
+			s.generation = s.generation%hopRoutes + 1
 		}
 	}
 	s.egress = make([]egress, net.Hops()+1)

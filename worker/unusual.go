@@ -240,8 +240,8 @@ func (w *Worker) translate(k *pkt, ref flow.Ref, c *flow.Conn, r *neigh.Result) 
 		w.toKernel(k, perf.PassLocal)
 		return
 	}
-	if r.Hop != 0 && r.MTU == w.snap.egress[r.Hop].mtu {
-		atomic.StoreUint32(&c.Hop, uint32(r.Hop)<<hopBits|uint32(w.snap.generation))
+	if r.Hop != 0 && r.Hop <= hopMax && r.MTU == w.snap.egress[r.Hop].mtu {
+		atomic.StoreUint32(&c.Hop, uint32(r.Hop)<<hopBits|w.snap.generation)
 	}
 	w.send(k, r, undo{method: service.NAT, reply: true, addr: c.Virtual, port: c.VPort})
 }
