@@ -106,7 +106,7 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 		for _, d := range v.Servers {
 			switch d.LoadMethod() {
 			case service.NAT:
-				r.addNAT(&v.ID, d.Addr.Netip(), d.Port)
+				r.addNAT(&v.Spec, d.Addr.Netip(), d.Port)
 			case service.Tunnel:
 				kind := service.TunnelType(atomic.LoadUint32(&d.Forward) >> 8)
 				r.AddTunnel(d.Addr.Netip(), kind, uint16(atomic.LoadUint32(&d.TunPort)))
@@ -115,11 +115,11 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 	}
 	for _, t := range s.Targets {
 		if !t.Available && t.Method == service.NAT && !t.Addr.IsZero() {
-			var id service.ID // of a service that is gone: any
+			var spec service.Spec // of a service that is gone: any
 			if v := s.Service(t.Service); v != nil {
-				id = v.ID
+				spec = v.Spec
 			}
-			r.addNAT(&id, t.Addr.Netip(), t.Port)
+			r.addNAT(&spec, t.Addr.Netip(), t.Port)
 		}
 	}
 	return r
@@ -128,10 +128,15 @@ func FromSnapshot(s *service.Snapshot) *Rules {
 // portFTP is the port on which LVS looks for FTP's control connections.
 const portFTP = 21
 
-// addNAT adds a real server of a NAT service. A mark's service says nothing of the ports, so its server's own counts.
-func (r *Rules) addNAT(id *service.ID, addr netip.Addr, port uint16) {
-	r.AddServer(id.Protocol, addr, port)
-	if id.Protocol == service.TCP && id.Port == portFTP || id.Protocol == 0 && port == portFTP {
+// addNAT adds a real server of a NAT service. A mark's service says nothing of the ports, so its server's own counts. Of a
+// persistent one, as of a persistent service of port 0, the clients' ports are kept, whatever the server's is
+// (spec/connections.md 5.3): what comes back has any port.
+func (r *Rules) addNAT(s *service.Spec, addr netip.Addr, port uint16) {
+	if s.Persistent && s.Port == 0 {
+		r.AddServer(s.Protocol, addr, 0)
+	}
+	r.AddServer(s.Protocol, addr, port)
+	if s.Protocol == service.TCP && s.Port == portFTP || s.Protocol == 0 && port == portFTP {
 		r.AddFTPServer(addr, port)
 	}
 }

@@ -167,7 +167,11 @@ func TestFromSnapshot(t *testing.T) {
 		Servers: []*service.Server{server("10.0.0.15", 2121, service.NAT, 0, 0), server("10.0.0.16", 21, service.DR, 0, 0)}}
 	marked := &service.Service{Number: 2, Spec: service.Spec{ID: service.ID{Family: 4, Mark: 7}},
 		Servers: []*service.Server{server("10.0.0.14", 0, service.NAT, 0, 0), server("10.0.0.17", 21, service.NAT, 0, 0)}}
-	s := service.NewSnapshot([]*service.Service{web, marked, files}, []service.Mark{
+	kept := &service.Service{Number: 4, Spec: service.Spec{ID: service.ID{Family: 4, Protocol: service.TCP, Addr: addr("192.0.2.11")}, Persistent: true},
+		Servers: []*service.Server{server("10.0.0.20", 8080, service.NAT, 0, 0)}}
+	keptMark := &service.Service{Number: 5, Spec: service.Spec{ID: service.ID{Family: 4, Mark: 9}, Persistent: true},
+		Servers: []*service.Server{server("10.0.0.21", 8080, service.NAT, 0, 0)}}
+	s := service.NewSnapshot([]*service.Service{web, marked, files, kept, keptMark}, []service.Mark{
 		{Mark: 7, Destination: netip.MustParsePrefix("198.51.100.0/24"), Ports: []uint16{80}},
 		{Mark: 7, Protocol: service.UDP},                                 // any destination: IPv4 only, as the service
 		{Mark: 7, Destination: netip.MustParsePrefix("2001:db8::/32")},   // of the wrong family
@@ -184,6 +188,11 @@ func TestFromSnapshot(t *testing.T) {
 	want.AddServer(0, addr("10.0.0.17"), 21)
 	want.AddFTPServer(addr("10.0.0.17"), 21)
 	want.AddService(service.TCP, addr("192.0.2.10"), 21)
+	want.AddService(service.TCP, addr("192.0.2.11"), 0)
+	want.AddServer(service.TCP, addr("10.0.0.20"), 0)
+	want.AddServer(service.TCP, addr("10.0.0.20"), 8080)
+	want.AddServer(0, addr("10.0.0.21"), 0)
+	want.AddServer(0, addr("10.0.0.21"), 8080)
 	want.AddFTPServer(addr("10.0.0.15"), 2121)
 	want.AddTunnel(addr("10.0.0.13"), service.GUE, 5555)
 	want.AddMark(netip.MustParsePrefix("198.51.100.0/24"), 0, 80)
