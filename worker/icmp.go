@@ -95,7 +95,7 @@ func (w *Worker) icmp(k *pkt) {
 		return
 	}
 	if ref, dir := w.flows.Lookup(&q.key); ref != 0 && dir == flow.In {
-		if c := w.flows.Conn(ref); service.Method(c.Method()) != service.NAT && c.Virtual != k.key.Dst {
+		if c := w.flows.Conn(ref); service.Method(c.Method()) != service.NAT {
 			w.countOut(c, k.len()) // about a client's packet, on its way to the client: unchanged (spec/connections.md 9.3)
 		}
 		w.toKernel(k, perf.PassICMP)

@@ -41,10 +41,10 @@ func (w *Worker) timeExceeded(k *pkt, source packet.Addr) (length int) {
 }
 
 // countError counts an error of so many bytes about a client's packet: on its way out of the director it passes LVS, which
-// finds the connection that it quotes and takes it for the server's. In NAT it finds none: there replies have other
-// addresses.
+// finds the connection that it quotes and takes it for the server's. In NAT it finds none, for replies have other
+// addresses there, nor where a connection lasts for one packet and is not in the table.
 func (w *Worker) countError(c *flow.Conn, length int) {
-	if length > 0 && c != nil && service.Method(c.Method()) != service.NAT {
+	if length > 0 && c != nil && service.Method(c.Method()) != service.NAT && c.LoadFlags()&flow.FlagOnePacket == 0 {
 		w.countOut(c, length)
 	}
 }

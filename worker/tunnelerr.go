@@ -55,7 +55,6 @@ func (w *Worker) icmpFromTunnel(k *pkt) bool {
 		w.paths.learn(end, int(info&0xffff), w.now)
 		overhead := modes.Overhead(false, typ, t.tunSum)
 		if inner[6]&0x40 == 0 {
-			w.countOut(c, k.len())
 			w.consume(k)
 			return true
 		}
@@ -64,8 +63,9 @@ func (w *Worker) icmpFromTunnel(k *pkt) bool {
 		}
 		info = uint32(known)
 	}
-	w.countOut(c, k.len())
-	w.sendError(q.key.Src, q.key.Dst, inner, k.buf[k.l4], code, info)
+	// The kernel counts what it relays, which is the quoted packet alone by then, and the error that it makes of it.
+	w.countOut(c, len(inner))
+	w.countError(c, w.sendError(q.key.Src, q.key.Dst, inner, k.buf[k.l4], code, info))
 	w.consume(k)
 	return true
 }
