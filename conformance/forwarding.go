@@ -99,7 +99,7 @@ func connect(a *author, proto string, client, virtual netip.AddrPort) *conversat
 func forward(a *author, m method, proto string) {
 	virtual := serve(a, m, proto)
 	c := connect(a, proto, client(m.service, 1, 1000), virtual)
-	a.dump()
+	a.run("ipvsadm -L -n -c")
 	both := func(more string) {
 		a.up(c, packet(proto, true)+" "+more)
 		a.down(c, packet(proto, false)+" "+more)
@@ -129,7 +129,7 @@ func forward(a *author, m method, proto string) {
 		a.down(c, "chunk=8")
 		a.up(c, "chunk=14")
 	}
-	a.dump()
+	a.run("ipvsadm -L -n -c")
 	for i := range 3 {
 		connect(a, proto, client(m.service, 2+i, 2000), virtual)
 	}
@@ -184,6 +184,9 @@ func sizes(a *author, m method, proto string) {
 	pieces(c.client, "")
 	if m.service == 4 && proto != "sctp" {
 		a.up(c, packet(proto, true)+" len=2000 frag=1448 id=17 df")
+	}
+	if m.service == 6 && proto != "sctp" { // a fragment that is the whole
+		a.up(c, packet(proto, true)+" len=100 frag=1232 id=19")
 	}
 	if proto == "udp" { // a connection that begins in pieces
 		pieces(client(m.service, 3, 1100), "")

@@ -31,11 +31,18 @@ func (h *host) handle(ip []byte) {
 	case 6:
 		h.reset(ip, src, dst, l4)
 	case 17:
+		if len(l4) < 8 || (l4[6]|l4[7] != 0 || src.Is6()) && frame.Checksum(l4, frame.Pseudo(src.AsSlice(), dst.AsSlice(), 17, len(l4))) != 0 {
+			return
+		}
 		h.unreachable(ip, 3, 3, 1, 4, 0)
 	case 1, 58:
 		h.echo(ip, src, dst, l4)
 	default:
-		h.unreachable(ip, 3, 2, 4, 1, 6) // the pointer is to the next-header field
+		pointer := uint32(6) // to the last next-header field
+		if at > 40 {
+			pointer = 40
+		}
+		h.unreachable(ip, 3, 2, 4, 1, pointer)
 	}
 }
 
@@ -156,7 +163,11 @@ func (h *host) reset(ip []byte, src, dst netip.Addr, l4 []byte) {
 		t[13] |= 16
 	}
 	binary.BigEndian.PutUint16(t[16:], frame.Checksum(t, frame.Pseudo(dst.AsSlice(), src.AsSlice(), 6, 20)))
-	h.answer(6, dst, src, 0, true, t)
+	tos := ip[1]
+	if src.Is6() {
+		tos = ip[0]<<4 | ip[1]>>4
+	}
+	h.answer(6, dst, src, tos&^3, true, t)
 }
 
 // echo answers a ping.
@@ -180,6 +191,10 @@ func (h *host) echo(ip []byte, src, dst netip.Addr, l4 []byte) {
 // unreachable sends an ICMP error about the packet, of the given type and code in IPv4 and in IPv6.
 func (h *host) unreachable(ip []byte, kind4, code4, kind6, code6 byte, rest6 uint32) {
 	src, dst := endpoints(ip)
+	proto, at := transport(ip)
+	if l4 := ip[min(at, len(ip)):]; proto == 1 && (len(l4) == 0 || slices.Contains([]byte{3, 4, 5, 11, 12}, l4[0])) || proto == 58 && (len(l4) == 0 || l4[0] < 128) {
+		return // no error about an error
+	}
 	if !own(dst) { // it was on its way: the answer comes from the interface
 		f := wire.Interfaces[0]
 		if wire.Interfaces[1].Addresses[0].Contains(src) || wire.Interfaces[1].Addresses[1].Contains(src) {

@@ -45,15 +45,19 @@ func (m *Machine) Play(ctx context.Context, cases []wire.Case, got func(*wire.Re
 		"-kernel", filepath.Join(m.Image, "vmlinuz"), "-initrd", initrd,
 		"-append", "console=ttyS0 quiet loglevel=1 mitigations=off nokaslr panic=-1 random.trust_cpu=on net.ifnames=0 audit=0 selinux=0 apparmor=0 nowatchdog",
 		"-chardev", "file,id=console,path="+console, "-serial", "chardev:console",
-		"-device", "virtio-serial-pci", "-chardev", "stdio,id=port,signal=off", "-device", "virtserialport,chardev=port,name=results",
+		"-device", "virtio-serial-pci", "-chardev", "file,id=port,path=/dev/fd/3", "-device", "virtserialport,chardev=port,name=results",
 		"-device", "virtio-rng-pci")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	port, err := cmd.StdoutPipe()
+	port, far, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	defer port.Close()
+	cmd.ExtraFiles = []*os.File{far} // descriptor 3
+	err = cmd.Start()
+	far.Close()
+	if err != nil {
 		return err
 	}
 	n := 0

@@ -17,9 +17,17 @@ func made(ip []byte) bool {
 }
 
 // masked is a frame without what the kernel chooses at random in packets that it makes: the IPv4 id (where DF is not set)
-// with the header checksum, the IPv6 flow label and fragment id, the source port of GUE with the checksum that covers it.
+// with the header checksum, the IPv6 flow label and fragment id, the source port of GUE with the checksum that covers it. The
+// fragments of what it passes on are of its making in IPv6.
 func masked(f []byte) []byte {
-	if len(f) < 34 || !made(f[14:]) {
+	if len(f) < 34 {
+		return f
+	}
+	if !made(f[14:]) {
+		if f[14]>>4 == 6 && f[20] == 44 && len(f) >= 62 {
+			f = slices.Clone(f)
+			copy(f[58:], []byte{0, 0, 0, 0})
+		}
 		return f
 	}
 	f = slices.Clone(f)

@@ -35,8 +35,8 @@ func run(ctx context.Context) error {
 	flag.StringVar(&m.Guest, "guest", "bin/conformance-guest", "the guest's `program`, static")
 	flag.StringVar(&m.QEMU, "qemu", "qemu-system-x86_64", "the emulator's `command`")
 	seed := flag.Uint64("seed", 1, "of the random cases")
-	random := flag.Int("random", 60, "how many random sequences there are")
-	each := flag.Int("each", 2, "how many random sequences each scheduler gets")
+	random := flag.Int("random", 30, "how many random sequences there are")
+	each := flag.Int("each", 1, "how many random sequences each scheduler gets")
 	batch := flag.Int("batch", 250, "cases in a boot")
 	only := flag.String("cases", "", "only those whose names match this `expression`")
 	flag.Parse()
@@ -92,6 +92,9 @@ func (t *tally) take(r *wire.Result) {
 		return
 	}
 	t.played[c.Name] = true
+	if len(t.played)%50 == 0 {
+		fmt.Printf("%d cases played\n", len(t.played))
+	}
 	found, err := conformance.Compare(c, r)
 	if err != nil {
 		fmt.Println(err)
