@@ -81,7 +81,7 @@ type Report struct {
 
 // Run measures every combination of the options, one after the other.
 func Run(o Options) (*Report, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	r := &Report{Machine: thisMachine(), Results: []Result{}}
@@ -127,7 +127,8 @@ func (r *Result) String() string {
 	return fmt.Sprintf("%s, IPv%d, %d connections, %s, %s over %d", r.Method, r.Family, r.Connections, r.Kind, r.Scheduler, r.Servers)
 }
 
-func (o *Options) check() error {
+// Check says what is wrong with the options.
+func (o *Options) Check() error {
 	for _, m := range o.Methods {
 		if _, ok := methods[m]; !ok {
 			return fmt.Errorf("method %q: choose dr, nat or tunnel", m)

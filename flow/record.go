@@ -95,6 +95,9 @@ type Key = packet.Tuple
 // LoadFlags reads Flags; any worker may be writing.
 func (c *Conn) LoadFlags() uint32 { return atomic.LoadUint32(&c.Flags) }
 
+// Controller is the template or control connection that this one hangs on, 0 if none; it may be released at any time.
+func (c *Conn) Controller() Ref { return Ref(atomic.LoadUint32((*uint32)(&c.Control))) }
+
 // State is the protocol's state number.
 func (c *Conn) State() uint8 { return uint8(c.LoadFlags() >> StateShift) }
 

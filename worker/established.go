@@ -111,7 +111,7 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		}
 		deadline += w.snap.Timeouts.TCP[state]
 	case packet.ProtoUDP:
-		if c.Control != 0 {
+		if c.Controller() != 0 {
 			return false // an answer makes the controlling template assured
 		}
 		deadline += w.snap.Timeouts.UDP

@@ -88,7 +88,7 @@ func (w *Worker) rearm(ref flow.Ref, c *flow.Conn, timeout int64) {
 
 // assure marks the template that directly controls c as ASSURED (spec/connections.md 5.4).
 func (w *Worker) assure(c *flow.Conn) {
-	control := flow.Ref(atomic.LoadUint32((*uint32)(&c.Control)))
+	control := c.Controller()
 	if control == 0 {
 		return
 	}

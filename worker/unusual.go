@@ -102,7 +102,7 @@ func (w *Worker) reusable(c *flow.Conn) bool {
 	if s := w.server(c); t.ExpireNoDest && s != nil && s.LoadWeight() == 0 {
 		return true
 	}
-	if t.ConnReuseMode == 0 || c.Control != 0 {
+	if t.ConnReuseMode == 0 || c.Controller() != 0 {
 		return false
 	}
 	flags := c.LoadFlags()
@@ -123,8 +123,8 @@ func (w *Worker) deliver(k *pkt, ref flow.Ref, c *flow.Conn) {
 	w.track(ref, c, flow.In, k)
 	if c.LoadFlags()&flow.FlagOnePacket == 0 {
 		w.countPacket(c)
-	} else if c.Control != 0 {
-		w.countPacket(w.flows.Conn(c.Control))
+	} else if t := c.Controller(); t != 0 {
+		w.countPacket(w.flows.Conn(t))
 	}
 	if c.LoadFlags()&flow.FlagHelper != 0 && !w.helpIn(k, ref, c) {
 		return

@@ -45,6 +45,9 @@ large as the connection table (a dependent load at random): the ratio of the two
 					return fmt.Errorf("--compare: %w", err)
 				}
 			}
+			if err := o.Check(); err != nil {
+				return usagef("bench: %w", err)
+			}
 			r, err := bench.Run(o)
 			if o.Progress != nil {
 				fmt.Fprint(e.stderr, "\r\x1b[K")
