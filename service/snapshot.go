@@ -50,6 +50,7 @@ type Target struct {
 // Snapshot is the immutable picture of all services that workers look things up in.
 type Snapshot struct {
 	Enabled  bool       // at least one service exists; else packets are not touched at all
+	families [2]bool    // of IPv4, of IPv6: the kernel's hooks are per family
 	Marks    []Mark     // in order: the first that matches
 	Services []*Service // frozen copies in the order of creation
 	Targets  []Target   // by server slot number; filled by control.Publish
@@ -70,6 +71,7 @@ type Snapshot struct {
 func NewSnapshot(services []*Service, marks []Mark) *Snapshot {
 	s := &Snapshot{Enabled: len(services) > 0, Marks: marks, Services: services, rules: compile(marks)}
 	for i, v := range services {
+		s.families[v.Family/6] = true
 		s.byKey.put(v.key(), int32(i+1))
 		proto := v.Protocol
 		if v.Mark != 0 {
@@ -147,6 +149,10 @@ func (s *Snapshot) Target(slot uint32) *Target {
 	}
 	return nil
 }
+
+// Serves tells whether there is a service of the family (4 or 6); where there is none, its packets are not touched, those
+// of connections included.
+func (s *Snapshot) Serves(family uint8) bool { return s.families[family/6] }
 
 // HasAddr tells whether dst is the address of a service.
 //

@@ -97,8 +97,8 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		return false
 	}
 	targets := w.targets
-	if uint(c.Server) >= uint(len(targets)) {
-		return false
+	if uint(c.Server) >= uint(len(targets)) || !targets[c.Server].avail {
+		return false // its server was removed, perhaps with the family's last service
 	}
 	state := uint8(flags >> flow.StateShift)
 	deadline := w.now
@@ -122,9 +122,7 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		return false // --set made the timeout shorter: the sweep has to know
 	}
 	w.flows.Touch(c, deadline)
-	if targets[c.Server].avail {
-		w.lines[c.Server].Out(p.Len)
-	}
+	w.lines[c.Server].Out(p.Len)
 	modes.NATOut(buf[l3:end], int(p.L4-p.L3), k.Proto, k.Src, c.Virtual, k.SrcPort, c.VPort)
 	start := e.put(buf, l3, k.Family == 6)
 	w.queue(e.port, base+uint64(start), end-start)

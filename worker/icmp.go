@@ -30,7 +30,7 @@ func (w *Worker) other(port int, d ring.Desc, p *packet.Parsed) {
 	var k pkt
 	w.load(&k, port, d, p)
 	packet.Parse(w.mem[d.Addr:][:d.Len], &k.key, &k.p)
-	if !w.snap.Services.Enabled {
+	if !w.snap.Services.Serves(k.key.Family) {
 		w.toKernel(&k, perf.PassNothingSetUp)
 		return
 	}

@@ -23,7 +23,7 @@ func (w *Worker) unusual(port int, d ring.Desc, p *packet.Parsed, key *packet.Tu
 // transport is the whole decision about a TCP, UDP or SCTP packet, in the order of spec/connections.md 1.2 and 1.3: the
 // OUT step, then the IN step, then a new connection.
 func (w *Worker) transport(k *pkt) {
-	if !w.snap.Services.Enabled {
+	if !w.snap.Services.Serves(k.key.Family) {
 		w.toKernel(k, perf.PassNothingSetUp)
 		return
 	}

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fastlb/fastlb/perf"
 )
@@ -37,7 +38,7 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 	if p != nil && p.v6 != (ether == 0x86dd) {
 		why = perf.BadIPHeader
 	}
-	if len(t.services) == 0 && why == perf.ReasonNone {
+	if why == perf.ReasonNone && !t.serves(p.v6) {
 		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp}
 	}
 	if why != perf.ReasonNone {
@@ -54,6 +55,11 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 		p = whole
 	}
 	return t.handle(p)
+}
+
+// serves tells whether there is a service of a family; the kernel does not look at the packets of a family without one.
+func (t *Twin) serves(v6 bool) bool {
+	return slices.ContainsFunc(t.services, func(s *service) bool { return s.addr.Is6() == v6 })
 }
 
 // concerns tells whether a fragment may be part of something the director has business with, by its addresses: to a service
