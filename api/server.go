@@ -64,7 +64,7 @@ func Handler(d Director) http.Handler {
 			fail(w, fmt.Errorf("%s %s: use %s", r.Method, r.URL.Path, list), http.StatusMethodNotAllowed)
 			return
 		}
-		fail(w, fmt.Errorf("%s %s: there is no such resource; /v1/status, /v1/services, /v1/connections, /v1/ops and /v1/reload are", r.Method, r.URL.Path), http.StatusNotFound)
+		fail(w, fmt.Errorf("%s %s: there is no such resource; /v1/status, /v1/info, /v1/services, /v1/connections, /v1/timeouts, /v1/daemons, /v1/ops and /v1/reload are", r.Method, r.URL.Path), http.StatusNotFound)
 	})
 	return mux
 }

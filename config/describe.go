@@ -186,11 +186,28 @@ func describeOp(op *control.Op) string {
 	case control.DeleteServer:
 		return fmt.Sprintf("remove server %s from %s", op.Server.ServerID, id)
 	case control.SetTimeouts:
-		return fmt.Sprintf("timeouts tcp %ds, tcpfin %ds, udp %ds", op.Timeouts.TCP, op.Timeouts.TCPFin, op.Timeouts.UDP)
+		var parts []string // 0 leaves one as it is
+		for _, v := range []struct {
+			name    string
+			seconds uint32
+		}{{"tcp", op.Timeouts.TCP}, {"tcpfin", op.Timeouts.TCPFin}, {"udp", op.Timeouts.UDP}} {
+			if v.seconds != 0 {
+				parts = append(parts, fmt.Sprintf("%s %ds", v.name, v.seconds))
+			}
+		}
+		return "timeouts " + or(strings.Join(parts, ", "), "as they were")
 	case control.SetTunable:
 		return fmt.Sprintf("tunable %s %s", op.Name, op.Value)
 	case control.SetMarks:
 		return fmt.Sprintf("marks: %d rules", len(op.Marks))
+	case control.Zero:
+		if op.Service.ID == (service.ID{}) {
+			return "zero all counters"
+		}
+		return "zero the counters of " + id
+	case control.StartDaemon, control.StopDaemon:
+		verb, _, _ := strings.Cut(string(op.Kind), "-")
+		return fmt.Sprintf("%s the %s synchronisation daemon", verb, op.Daemon.State)
 	}
 	return string(op.Kind)
 }

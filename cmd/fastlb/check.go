@@ -20,7 +20,7 @@ type invalid struct {
 func newCheck(e *env) *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use:   "check --config FILE",
+		Use:   "check [--config FILE]",
 		Short: "validate a configuration and print what it means",
 		RunE: func(*cobra.Command, []string) error {
 			c, err := config.Load(file)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -84,6 +85,9 @@ func newRoot(e *env) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w: %s -h lists the flags", err, c.CommandPath())
 	})
+	root.Version = buildInfo().Version
+	root.SetVersionTemplate("fastlb {{.Version}}\n")
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "\n  {{.CommandPath}} [command]", "", 1)) // the line above says it
 	e.addFlags(root)
 	for _, make := range commands {
 		c := make(e)
@@ -91,6 +95,10 @@ func newRoot(e *env) *cobra.Command {
 			c.Args = noArgs
 		}
 		root.AddCommand(c)
+	}
+	root.InitDefaultHelpCmd()
+	if c, _, err := root.Find([]string{"help"}); err == nil {
+		c.Short = "say more of a command"
 	}
 	return root
 }

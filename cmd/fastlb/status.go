@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +30,8 @@ func newStatus(e *env) *cobra.Command {
 		Short: "a snapshot: workers, queues, services, rates",
 		Long: `Prints a snapshot of the running director. For each real server it says what its active connections are made of: how
 many were heard from in the last 10 seconds, in the last minute, and not for longer, and how many sit in SYN_RECV
-without a reply seen. For that the director reads its whole connection table, without holding up a packet.`,
+without a reply seen. A server's "Scheduler" is its forwarding method, its Active and Inactive connections are those of
+ipvsadm -L; the other columns are totals, and rates a second of both directions together. For the ages the director reads its whole connection table, without holding up a packet.`,
 		RunE: func(*cobra.Command, []string) error {
 			c := api.NewClient(e.socket)
 			s, err := c.Status()
@@ -55,69 +55,75 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 	if s.Config != "" {
 		fmt.Fprintf(out, ", %s", s.Config)
 	}
-	fmt.Fprintf(out, "\nflows %s of %s (%s, %s pages", count(s.Flows.Entries), count(s.Flows.Capacity), size(s.Flows.Bytes), s.Flows.Pages)
-	if s.Flows.State != "" {
-		fmt.Fprintf(out, ", %s", s.Flows.State)
-	}
-	fmt.Fprint(out, ")")
+	fmt.Fprintf(out, "\nflows %s of %s", count(s.Flows.Entries), count(s.Flows.Capacity))
 	if s.Flows.Refused > 0 {
 		fmt.Fprintf(out, ", %s REFUSED", count(s.Flows.Refused))
+	}
+	fmt.Fprintf(out, ", %s in pages of %s", size(s.Flows.Bytes), s.Flows.Pages)
+	if s.Flows.State != "" {
+		fmt.Fprintf(out, ", %s", s.Flows.State)
 	}
 	fmt.Fprintln(out)
 	for _, w := range s.Warnings {
 		fmt.Fprintf(out, "WARNING %s\n", w)
 	}
 
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "\nInterface\tMode\tDriver\tQueues\tMTU\tMAC\t\n")
+	nics := table{align: "llllrll"}
+	nics.row("Interface", "Mode", "Driver", "Queue numbers", "MTU", "MAC")
 	for _, f := range s.Interfaces {
 		note := ""
 		if !f.Up {
 			note = "DOWN"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", f.Name, f.Mode, f.Driver, numbers(f.Queues), f.MTU, f.MAC, note)
+		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), f.MAC, note)
 	}
-	w.Flush()
+	nics.print(out)
 
-	fmt.Fprintf(w, "\nWorker\tCPU\tPoll\tQueue\tIn\tOut\tBusy\tLost at the ring\n")
+	workers := table{align: "rrllrrrl"}
+	workers.row("Worker", "CPU", "Poll", "Queue", "Received", "Sent", "Busy", "Lost at the ring")
 	for _, k := range s.Workers {
 		cpu := strconv.Itoa(k.CPU)
 		if k.CPU < 0 {
 			cpu = "-"
 		}
-		for i, q := range k.Queues {
-			head := fmt.Sprintf("%d\t%s\t%s", k.ID, cpu, k.Poll)
-			busy := fmt.Sprintf("%.0f %%", 100*k.Busy)
-			if i > 0 {
-				head, busy = "\t\t", ""
-			}
-			fmt.Fprintf(w, "%s\t%s:%d\t%s\t%s\t%s\t%s\n", head, q.Interface, q.Queue, count(q.RXPackets), count(q.TXPackets), busy, lost(&q))
+		id, poll, busy := strconv.Itoa(k.ID), k.Poll, fmt.Sprintf("%.0f %%", 100*k.Busy)
+		for _, q := range k.Queues {
+			workers.row(id, cpu, poll, fmt.Sprintf("%s:%d", q.Interface, q.Queue), count(q.RXPackets), count(q.TXPackets), busy, lost(&q))
+			id, cpu, poll, busy = "", "", "", ""
 		}
 	}
-	w.Flush()
+	workers.print(out)
 	printReasons(out, "Dropped", t.Drops)
 	printReasons(out, "Left to the kernel", t.Passes)
+	printServices(out, list)
+	printAges(out, list)
+}
 
-	fmt.Fprintf(w, "\nService\tScheduler\tConns\tIn\tOut\tConns/s\tPackets/s\tBits/s\n")
+// printServices writes the services and, indented, their servers, in the order in which LVS keeps them: a service's
+// latest server is its first.
+func printServices(out io.Writer, list []control.ServiceEntry) {
+	if len(list) == 0 {
+		fmt.Fprintf(out, "\nNo services: `fastlb ipvsadm -A` makes one\n")
+		return
+	}
+	w := table{align: "llrrrrrrrrr"}
+	w.row("Service", "Scheduler", "Weight", "Active", "Inactive", "Conns", "InPkts", "OutPkts", "Conns/s", "Packets/s", "Bits/s")
 	for i := range list {
 		e := &list[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\n", e.Spec.ID, cmp.Or(e.Spec.Scheduler, service.None), figures(e.Stats, e.Rates))
-		for j := range e.Servers { // forwarding method, weight, active + inactive connections
+		w.row(append([]string{e.Spec.ID.String(), cmp.Or(e.Spec.Scheduler, service.None), "", "", ""}, figures(e.Stats, e.Rates)...)...)
+		for j := range e.Servers {
 			d := &e.Servers[j]
-			fmt.Fprintf(w, "  %s\t%s w%d %d+%d\t%s\n", d.Spec.ServerID, d.Spec.Method, d.Spec.Weight, d.Active, d.Inactive, figures(d.Stats, d.Rates))
+			w.row(append([]string{"  " + d.Spec.ServerID.String(), "  " + d.Spec.Method.String(), strconv.Itoa(int(d.Spec.Weight)),
+				count(uint64(d.Active)), count(uint64(d.Inactive))}, figures(d.Stats, d.Rates)...)...)
 		}
 	}
-	if len(list) == 0 {
-		fmt.Fprintf(w, "none: `fastlb ipvsadm -A` makes one\n")
-	}
-	w.Flush()
-	printAges(out, list)
+	w.print(out)
 }
 
 // printAges says what the active connections are made of.
 func printAges(out io.Writer, list []control.ServiceEntry) {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "Active connections\tAll\tHeard within 10 s\tWithin 60 s\tLonger ago\tSYN_RECV, no reply seen\n")
+	w := table{align: "lrrrrr"}
+	w.row("Active connections", "All", "Heard within 10 s", "Within 60 s", "Longer ago", "SYN_RECV, no reply seen")
 	rows, waiting := 0, false
 	for i := range list {
 		e := &list[i]
@@ -128,7 +134,7 @@ func printAges(out io.Writer, list []control.ServiceEntry) {
 				continue
 			}
 			sum := a.Recent + a.Minute + a.Longer
-			fmt.Fprintf(w, "%s → %s\t%s\t%s\t%s\t%s\t%s\n", e.Spec.ID, d.Spec.ServerID, count(uint64(sum)), count(uint64(a.Recent)),
+			w.row(fmt.Sprintf("%s → %s", e.Spec.ID, d.Spec.ServerID), count(uint64(sum)), count(uint64(a.Recent)),
 				count(uint64(a.Minute)), count(uint64(a.Longer)), count(uint64(a.Waiting)))
 			rows++
 			waiting = waiting || d.Spec.Method == service.NAT && a.Waiting > 10 && 10*a.Waiting > sum
@@ -137,17 +143,16 @@ func printAges(out io.Writer, list []control.ServiceEntry) {
 	if rows == 0 {
 		return
 	}
-	fmt.Fprintln(out)
-	w.Flush()
+	w.print(out)
 	if waiting {
 		fmt.Fprintln(out, "Many connections wait for an answer: is the server up, and does its way back to the clients lead through the director?")
 	}
 }
 
 // figures are the columns of a service or server: counts, then both directions' rates together.
-func figures(stats, rates service.Stats) string {
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", count(stats.Conns), count(stats.InPkts), count(stats.OutPkts),
-		count(rates.Conns), count(rates.InPkts+rates.OutPkts), count(8*(rates.InBytes+rates.OutBytes)))
+func figures(stats, rates service.Stats) []string {
+	return []string{count(stats.Conns), count(stats.InPkts), count(stats.OutPkts),
+		count(rates.Conns), count(rates.InPkts + rates.OutPkts), count(8 * (rates.InBytes + rates.OutBytes))}
 }
 
 // printReasons writes a list of packets by reason, the most frequent first.
