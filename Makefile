@@ -10,7 +10,7 @@
 #   make fuzz       each fuzz target for FUZZTIME
 #   make cover      test coverage by function, in bin/cover.txt
 #   make conformance  the same packets and commands through fastlb and through the IPVS of a Debian kernel under QEMU: some
-#                   minutes; SEED=N chooses the random cases, CASES=EXPRESSION those to be played
+#                   minutes; SEED=N and RANDOM=N add random cases, CASES=EXPRESSION chooses those to be played
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -134,6 +134,7 @@ cover: needs-test
 # What is downloaded stays in bin/conformance.
 SEED  ?= $(shell od -An -N3 -tu4 /dev/urandom)
 CASES ?=
+RANDOM ?= 0
 
 .PHONY: conformance
 conformance: needs-conformance
@@ -141,7 +142,7 @@ conformance: needs-conformance
 	conformance/image bin/conformance
 	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -trimpath -ldflags '-s -w' -o bin/conformance-guest ./conformance/guest
 	$(GO) build -o bin/conformance-run ./conformance/run
-	bin/conformance-run -seed $(SEED) -cases '$(CASES)'
+	bin/conformance-run -seed $(SEED) -random $(RANDOM) -cases '$(CASES)'
 
 .PHONY: needs-conformance
 needs-conformance:

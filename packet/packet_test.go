@@ -222,7 +222,7 @@ func TestParse(t *testing.T) {
 		{"ipv6", six, Transport, 1000, 80, 14, 54, NoVLAN, NoVLAN},
 		{"ipv6 options", ext, Transport, 1000, 80, 14, 62, NoVLAN, NoVLAN},
 		{"ipv6 fragment", frag, Fragment, 0, 0, 14, 0, NoVLAN, NoVLAN},
-		{"ipv6 atomic fragment", atomic, Transport, 1000, 80, 14, 62, NoVLAN, NoVLAN},
+		{"ipv6 atomic fragment", atomic, Fragment, 0, 0, 14, 0, NoVLAN, NoVLAN},
 		{"ipv6 cut", six[:60], BadIP, 0, 0, 0, 0, NoVLAN, NoVLAN},
 	} {
 		k, p := Tuple{SrcPort: 9, DstPort: 9}, Parsed{Flags: 0xff}

@@ -258,7 +258,7 @@ func parse6(frame []byte, k *Tuple, p *Parsed) {
 
 // walkExtensions goes through the extension headers (RFC 8200 4) of packet h whose first next-header value is proto and
 // returns the upper protocol and its offset. kind is Transport if the walk came through; Fragment with the protocol
-// behind the fragment header (unless the fragment is an atomic one, RFC 6946, which is a whole packet).
+// behind the fragment header, also for an atomic fragment (RFC 6946), which is a whole packet once the header is off.
 func walkExtensions(h []byte, proto uint8) (uint8, int, Kind) {
 	off := 40
 	for range maxExtensions {
@@ -274,10 +274,7 @@ func walkExtensions(h []byte, proto uint8) (uint8, int, Kind) {
 			if len(h) < off+8 {
 				return proto, off, BadIP
 			}
-			if binary.BigEndian.Uint16(h[off+2:])&0xfff9 != 0 {
-				return h[off], off, Fragment
-			}
-			proto, off = h[off], off+8
+			return h[off], off, Fragment
 		default:
 			if off > len(h) {
 				return proto, off, BadIP

@@ -143,6 +143,11 @@ func (w *Worker) collect(k *pkt) {
 		w.dispose(k, perf.BadIPHeader)
 		return
 	}
+	if f.off == 0 && !f.more {
+		k.unwrap(&f)
+		w.whole(k)
+		return
+	}
 	if w.handover != nil {
 		if owner := w.handover.owner(&f.key); owner != w.id {
 			if w.handover.give(owner, k) {
@@ -155,6 +160,18 @@ func (w *Worker) collect(k *pkt) {
 		}
 	}
 	w.reassemble(k, &f)
+}
+
+// unwrap takes the fragment header off an IPv6 fragment that is the whole datagram (RFC 6946: it has nothing to do with
+// other fragments of the same identification). The kernel does, and counts and forwards the packet without it.
+func (k *pkt) unwrap(f *piece) {
+	n := len(f.headers)
+	copy(k.buf[k.l3+8:], k.buf[k.l3:k.l3+n])
+	k.l3 += 8
+	ip := k.ip()
+	ip[f.nextAt] = f.next
+	binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
+	k.reparse()
 }
 
 // parse reads a fragment's headers.

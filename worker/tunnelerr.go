@@ -14,8 +14,12 @@ import (
 // icmpFromTunnel handles an IPv4 error about one of the director's own tunnel packets: it answers the client as if the
 // director were the router (spec/connections.md 9.5). False: the message is about something else.
 func (w *Worker) icmpFromTunnel(k *pkt) bool {
-	if k.v6() || w.snap.Net.Route(k.key.Dst).Kind != neigh.LocalAddr {
+	if w.snap.Net.Route(k.key.Dst).Kind != neigh.LocalAddr {
 		return false
+	}
+	if k.v6() {
+		w.learnTooBig(k)
+		return false // LVS relays errors of IPv4 tunnels alone; the kernel's stack takes the rest
 	}
 	outer := k.buf[k.l4+8 : k.end]
 	if len(outer) < 20 || outer[0]>>4 != 4 {
@@ -68,6 +72,27 @@ func (w *Worker) icmpFromTunnel(k *pkt) bool {
 	w.countError(c, w.sendError(q.key.Src, q.key.Dst, inner, k.buf[k.l4], code, info))
 	w.consume(k)
 	return true
+}
+
+// leastPMTU6 is the smallest path MTU that IPv6 knows (RFC 8200 5).
+const leastPMTU6 = 1280
+
+// learnTooBig notes the path MTU of a packet-too-big about one of the director's own IPv6 tunnel packets: the next packet
+// that is too long for it is answered by the director itself.
+func (w *Worker) learnTooBig(k *pkt) {
+	outer := k.buf[k.l4+8 : k.end]
+	if k.buf[k.l4] != icmp6TooBig || len(outer) < 40 || outer[0]>>4 != 6 || packet.AddrFrom16(outer[8:24]) != k.key.Dst {
+		return
+	}
+	end := packet.AddrFrom16(outer[24:40])
+	for i := range w.targets {
+		if t := &w.targets[i]; t.method == service.Tunnel && t.addr == end {
+			if modes.ICMPChecksumOK(k.ip(), k.l4-k.l3) {
+				w.paths.learn(end, max(int(binary.BigEndian.Uint32(k.buf[k.l4+4:])), leastPMTU6), w.now)
+			}
+			return
+		}
+	}
 }
 
 // consume frees a packet that has done its work.
