@@ -28,6 +28,24 @@ var acceptedDifferences = []accepted{
 				strings.Contains(d.Kernel, "[fd00:2::fe]:0 > ") && strings.Contains(d.Kernel, "m=1) gue(") && strings.Contains(d.Fastlb, "m=1) gue(")
 		},
 	},
+	{
+		shown: "size/gre/v6-in-v4/udp",
+		why: "a datagram of IPv6 that came in fragments with a TOS and leaves in IPv4: the kernel sets DF in the pieces of the outer packet, " +
+			"left over from the inner one's; fastlb cuts a packet without DF",
+		covers: func(d *Difference) bool {
+			return d.What == "frames on r" && strings.Contains(d.Text, "frag=") && strings.Contains(d.Kernel, " df mf)") &&
+				strings.Contains(d.Fastlb, " mf") && !strings.Contains(d.Fastlb, " df mf)")
+		},
+	},
+	{
+		shown: "size/ipip/v6/udp",
+		why: "a datagram of IPv6 that came as one fragment and leaves in IPv6: the kernel gives the outer packet a fragment header of one " +
+			"piece (RFC 6946); fastlb sends it whole",
+		covers: func(d *Difference) bool {
+			return d.What == "frames on r" && strings.Contains(d.Text, "frag=") && strings.Contains(d.Kernel, " frag off=0 m=0)") &&
+				!strings.Contains(d.Fastlb, " frag off=")
+		},
+	},
 }
 
 // acceptance is why a difference may stay, or "".
