@@ -41,8 +41,7 @@ func (s Sum) AddAddr(a Addr) Sum {
 	return s + Sum(a.words())
 }
 
-// words is the sum of the address's 32-bit words in network order. A v4-mapped address gives its prefix's 0xffff, which
-// is zero in one's complement, so differences of two addresses of one family need no look at the family.
+// words is the sum of the address's 32-bit words in network order.
 func (a Addr) words() uint64 {
 	hi, lo := a.Hi, a.Lo
 	if littleEndian {
@@ -50,9 +49,6 @@ func (a Addr) words() uint64 {
 	}
 	return hi>>32 + hi&0xffffffff + lo>>32 + lo&0xffffffff
 }
-
-// Add16 adds a word in host order.
-func (s Sum) Add16(v uint16) Sum { return s + Sum(v) }
 
 // Fold gives the 16-bit one's complement sum.
 func (s Sum) Fold() uint16 {
@@ -84,7 +80,8 @@ func (d Delta) ReplaceAddr(old, new Addr) Delta {
 	return d + Delta(new.halves()) + Delta(4*0xffffffff-old.halves())
 }
 
-// halves is the sum of the address's 32-bit words as they lie in memory.
+// halves is the sum of the address's 32-bit words as they lie in memory. A v4-mapped address gives its prefix too, which
+// cancels out in a difference of two: it needs no look at the family.
 func (a Addr) halves() uint64 { return a.Hi>>32 + a.Hi&0xffffffff + a.Lo>>32 + a.Lo&0xffffffff }
 
 // wire16 is a number in host order as the word that it is on the wire, loaded natively.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/fastlb/fastlb/flow"
 	"github.com/fastlb/fastlb/modes"
@@ -70,7 +71,7 @@ func NewSnapshot(services *service.Snapshot, net *neigh.Snapshot, timeouts flow.
 	s := &Snapshot{Services: services, Net: net, Timeouts: timeouts, Tunables: tunables, PortOf: portOf, generation: 1}
 	if previous != nil {
 		s.generation = previous.generation
-		if previous.Net.RouteGeneration != net.RouteGeneration || !equal(previous.PortOf, portOf) {
+		if previous.Net.RouteGeneration != net.RouteGeneration || !slices.Equal(previous.PortOf, portOf) {
 			s.generation = s.generation%hopRoutes + 1
 		}
 	}
@@ -93,18 +94,6 @@ func NewSnapshot(services *service.Snapshot, net *neigh.Snapshot, timeouts flow.
 		}
 	}
 	return s
-}
-
-func equal(a, b []int16) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 func (s *Snapshot) portOf(iface int) int16 {
