@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fastlb/fastlb/perf"
+	"github.com/fastlb/fastlb/ring"
 	"github.com/fastlb/fastlb/xdp"
 )
 
@@ -86,6 +87,7 @@ func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 	w := WorkerStatus{
 		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.node, Poll: r.mode.String(), Frames: r.frames, Pages: r.umem.Pages.String(),
 		Rounds: c.Rounds.Load(), BusyNS: c.BusyTime.Load(), IdleNS: c.IdleTime.Load(), Batch: Histogram{Sum: c.Packets.Load()},
+		Syscalls: SyscallStatus{Poll: c.Sleeps.Load()},
 	}
 	w.Drops, w.Passes = reasons(func(x perf.Reason) uint64 { return c.Reasons[x].Load() })
 	for i := 1; i < perf.BatchBuckets; i++ { // the first bucket is the rounds without a packet
@@ -109,6 +111,7 @@ func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 				Interface: d.nics[i].name, Queue: q, TXRingFull: k.Counters().TXFull.Load(),
 				Wakeups: k.Counters().TXWakeups.Load() + k.Counters().RXWakeups.Load(),
 			}
+			w.Syscalls.add(k.Counters())
 			if j == 0 { // a NIC's queues of one worker are counted together
 				u.RXPackets, u.RXBytes, u.TXPackets, u.TXBytes = p.RXPackets.Load(), p.RXBytes.Load(), p.TXPackets.Load(), p.TXBytes.Load()
 			}
@@ -119,4 +122,11 @@ func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 		}
 	}
 	return w, errors.Join(faults...)
+}
+
+// add adds a socket's wakeups.
+func (s *SyscallStatus) add(c *ring.Counters) {
+	s.Send += c.TXWakeups.Load()
+	s.Receive += c.RXWakeups.Load()
+	s.Again += c.Again.Load() + c.Busy.Load() + c.NoBufs.Load() + c.NetDown.Load() + c.WakeFailed.Load()
 }

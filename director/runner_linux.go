@@ -145,6 +145,7 @@ func (r *runner) sleep(now clock.Time, barren int) int {
 			break
 		}
 	}
+	r.worker.Stats().Sleeps.Add(1)
 	ready, err := r.poller.Wait(timeout)
 	if err != nil || ready > 0 && barren >= restAfter {
 		time.Sleep(restTime)

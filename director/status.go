@@ -57,6 +57,15 @@ type WorkerStatus struct {
 	IdleNS    uint64            `json:"idle_ns"` // the rest, sleeping included
 	Busy      float64           `json:"busy"`    // share of busy time in the last seconds, 0 to 1
 	Batch     Histogram         `json:"batch"`   // packets a round, of rounds that had any
+	Syscalls  SyscallStatus     `json:"syscalls"`
+}
+
+// SyscallStatus counts the system calls of a worker: all that it makes once it runs.
+type SyscallStatus struct {
+	Send    uint64 `json:"send"`    // sendto: the kernel is to send
+	Receive uint64 `json:"receive"` // recvfrom: it is to look at the fill ring, or with busy polling to receive
+	Poll    uint64 `json:"poll"`    // ppoll: the worker slept, or looked whether it may
+	Again   uint64 `json:"again"`   // of the first two, those that the kernel broke off: it was busy, full or down
 }
 
 // Histogram counts values by upper bound: Counts[i] values were at most Bounds[i] and more than the bound before.
@@ -113,6 +122,10 @@ func (s *Status) Total() (t WorkerStatus) {
 		t.Rounds += w.Rounds
 		t.BusyNS += w.BusyNS
 		t.IdleNS += w.IdleNS
+		t.Syscalls.Send += w.Syscalls.Send
+		t.Syscalls.Receive += w.Syscalls.Receive
+		t.Syscalls.Poll += w.Syscalls.Poll
+		t.Syscalls.Again += w.Syscalls.Again
 		for k, v := range w.Drops {
 			t.Drops[k] += v
 		}

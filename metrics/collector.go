@@ -46,6 +46,7 @@ var (
 	workerPasses  = desc("worker_passed_total", "Packets handed back to the kernel, by reason (docs/reference/reasons.md).", "worker", "reason")
 	workerBatch   = desc("worker_batch_size", "Packets a round, of rounds that had any.", "worker")
 	workerBusy    = desc("worker_busy_ratio", "Share of the last seconds spent on packets.", "worker")
+	workerCalls   = desc("worker_syscalls_total", "System calls, by kind: send, receive (wakeups of the kernel) and poll (waiting for packets).", "worker", "kind")
 
 	queuePackets  = desc("ring_packets_total", "Packets received (in) and sent (out) through the socket.", "worker", "interface", "queue", "direction")
 	ringFillEmpty = desc("ring_fill_empty_total", "Packets that the kernel dropped because no frame was free.", "worker", "interface", "queue")
@@ -175,6 +176,9 @@ func (b batch) worker(w *director.WorkerStatus) {
 	}
 	b.histogram(workerBatch, &w.Batch, id)
 	b.gauge(workerBusy, w.Busy, id)
+	b.counter(workerCalls, w.Syscalls.Send, id, "send")
+	b.counter(workerCalls, w.Syscalls.Receive, id, "receive")
+	b.counter(workerCalls, w.Syscalls.Poll, id, "poll")
 	for i := range w.Queues {
 		q := &w.Queues[i]
 		queue := strconv.Itoa(q.Queue)

@@ -25,7 +25,7 @@ func (s source) Status() (director.Status, error) {
 		Interfaces: []director.InterfaceStatus{{Name: "eth0", Mode: "copy", Up: true}},
 		Workers: []director.WorkerStatus{{
 			ID: 3, RXPackets: 10, TXPackets: 9, RXBytes: 1000, TXBytes: 900, Drops: map[string]uint64{"no_route": 1}, Passes: map[string]uint64{"pass_no_service": 2}, Busy: 0.25,
-			Batch:  director.Histogram{Bounds: []uint64{1, 4, 16}, Counts: []uint64{2, 1, 0, 1}, Sum: 30},
+			Batch: director.Histogram{Bounds: []uint64{1, 4, 16}, Counts: []uint64{2, 1, 0, 1}, Sum: 30}, Syscalls: director.SyscallStatus{Send: 21, Receive: 22, Poll: 23},
 			Queues: []director.QueueStatus{{Interface: "eth0", Queue: 1, RXPackets: 10, TXPackets: 9, FillRingEmpty: 4, RXRingFull: 5, RXDropped: 6, TXRingFull: 7, Wakeups: 8}},
 		}},
 		Flows:    director.FlowStatus{Entries: 2, Capacity: 1024, Refused: 3},
@@ -117,6 +117,11 @@ fastlb_worker_busy_ratio{worker="3"} 0.25
 # TYPE fastlb_worker_packets_total counter
 fastlb_worker_packets_total{direction="in",worker="3"} 10
 fastlb_worker_packets_total{direction="out",worker="3"} 9
+# HELP fastlb_worker_syscalls_total System calls, by kind: send, receive (wakeups of the kernel) and poll (waiting for packets).
+# TYPE fastlb_worker_syscalls_total counter
+fastlb_worker_syscalls_total{kind="poll",worker="3"} 23
+fastlb_worker_syscalls_total{kind="receive",worker="3"} 22
+fastlb_worker_syscalls_total{kind="send",worker="3"} 21
 `
 	names := []string{}
 	for line := range strings.Lines(want) {

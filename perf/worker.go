@@ -33,6 +33,7 @@ type Worker struct {
 	Handed   Counter // fragments handed to another worker
 	NoRoom   Counter // connections refused because the table was full
 	Batches  [BatchBuckets]Counter
+	Sleeps   Counter // times that the owner waited for packets: poll system calls
 	IdleTime Counter // nanoseconds that the owner spent blocked
 	BusyTime Counter // nanoseconds that the owner spent in rounds with packets
 	_        [64]byte

@@ -58,6 +58,7 @@ type Kernel struct {
 	needFill   *atomic.Uint32 // flags words, written by this half
 	needTX     *atomic.Uint32
 
+	socket   *Socket
 	withheld [4]*atomic.Uint32 // the real index words while Withhold is on
 
 	OnWakeTX func() Wake // called by Socket.Kick in the worker's goroutine; nil: done
@@ -105,6 +106,7 @@ func newMemoryAt(frames *Frames, sizes Sizes, start uint32) (*Socket, *Kernel, e
 		frames:     frames,
 		kernel:     k,
 	}
+	k.socket = s
 	return s, k, nil
 }
 
@@ -183,6 +185,12 @@ func (k *Kernel) NeedWakeup(tx, fill bool) {
 	}
 	set(k.needTX, tx)
 	set(k.needFill, fill)
+}
+
+// Behave says what Open finds out about a real kernel: that the socket is in copy mode, and that busy polling was set. It
+// belongs before the worker's first round; a socket begins as a zero-copy one with interrupts.
+func (k *Kernel) Behave(copies, busyPoll bool) {
+	k.socket.copies, k.socket.alwaysWake = copies, busyPoll
 }
 
 func (k *Kernel) wakeTX() wakeResult {

@@ -138,6 +138,7 @@ func (s *Socket) bind() error {
 		return explain("read back options", err)
 	}
 	s.zeroCopy = options&unix.XDP_OPTIONS_ZEROCOPY != 0
+	s.copies = !s.zeroCopy
 	cfg.UMEM.sockets = append(cfg.UMEM.sockets, s)
 	return nil
 }

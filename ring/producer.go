@@ -75,3 +75,8 @@ func (p *producer[T]) publish(n uint32) {
 //
 //fastlb:hot
 func (p *producer[T]) needsWakeup() bool { return p.flags.Load()&flagNeedWakeup != 0 }
+
+// unread tells whether slots that were published wait for the consumer still.
+//
+//fastlb:hot
+func (p *producer[T]) unread() bool { return p.peer.Load() != p.head }

@@ -13,6 +13,7 @@ type Socket struct {
 	frames      *Frames
 	kernel      waker
 	outstanding uint32 // transmitted and not yet completed
+	copies      bool   // copy mode: the kernel sends inside of wakeTX and nowhere else
 	alwaysWake  bool   // busy polling: the kernel works only inside our system calls
 	counters    Counters
 
@@ -127,46 +128,6 @@ func (s *Socket) Refill(f *Frames) int {
 	}
 	s.fill.publish(n)
 	return int(n)
-}
-
-// Kick wakes the kernel where it asked for it: the TX side whenever transmissions are outstanding, also when nothing new
-// was submitted, since a full peer may have left some of the ring unsent; the RX side when it ran out of frames. At most
-// one system call a side, none when nothing is to do.
-//
-//fastlb:hot
-func (s *Socket) Kick() {
-	if s.outstanding != 0 && (s.tx.needsWakeup() || s.alwaysWake) {
-		s.count(&s.counters.TXWakeups, 1)
-		if r := s.kernel.wakeTX(); r != wakeDone {
-			s.wakeTrouble(r)
-		}
-	}
-	if s.fill.needsWakeup() || s.alwaysWake {
-		s.count(&s.counters.RXWakeups, 1)
-		if r := s.kernel.wakeRX(); r != wakeDone {
-			s.wakeTrouble(r)
-		}
-	}
-	if s.rx.bad || s.tx.bad || s.fill.bad || s.completion.bad {
-		s.count(&s.counters.BadIndex, 1)
-	}
-}
-
-// wakeTrouble counts a wakeup that did not do all it was asked for.
-func (s *Socket) wakeTrouble(r wakeResult) {
-	c := &s.counters
-	switch r {
-	case wakeAgain:
-		s.count(&c.Again, 1)
-	case wakeBusy:
-		s.count(&c.Busy, 1)
-	case wakeNoBufs:
-		s.count(&c.NoBufs, 1)
-	case wakeNetDown:
-		s.count(&c.NetDown, 1)
-	default:
-		s.count(&c.WakeFailed, 1)
-	}
 }
 
 // Outstanding is the number of frames given to Transmit that Complete has not given back yet.

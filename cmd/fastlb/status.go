@@ -93,6 +93,7 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		}
 	}
 	workers.print(out)
+	printSyscalls(out, &t)
 	printReasons(out, "Dropped", t.Drops)
 	printReasons(out, "Left to the kernel", t.Passes)
 	printServices(out, list)
@@ -168,6 +169,23 @@ func printReasons(out io.Writer, title string, reasons map[string]uint64) {
 		parts = append(parts, fmt.Sprintf("%s %s", k, count(reasons[k])))
 	}
 	fmt.Fprintf(out, "\n%s: %s\n", title, strings.Join(parts, ", "))
+}
+
+// printSyscalls says how often the workers called the kernel.
+func printSyscalls(out io.Writer, t *director.WorkerStatus) {
+	c := t.Syscalls
+	sum := c.Send + c.Receive + c.Poll
+	if sum == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\nSystem calls: send %s, receive %s, poll %s", count(c.Send), count(c.Receive), count(c.Poll))
+	if t.RXPackets > 0 {
+		fmt.Fprintf(out, "; %.3f a packet received", float64(sum)/float64(t.RXPackets))
+	}
+	if c.Again > 0 {
+		fmt.Fprintf(out, "; %s broken off by the kernel", count(c.Again))
+	}
+	fmt.Fprintln(out)
 }
 
 // lost says what the kernel dropped at a socket.

@@ -1,0 +1,54 @@
+package ring
+
+// Kick gives the kernel the system calls that it needs, and no other: at most one a direction, and with busy polling one
+// in all. A round without a packet and with nothing on its way makes none.
+//
+//	                  sendto when                                        recvfrom when
+//	copy mode         the TX ring holds what the kernel has not taken    never asked for
+//	zero-copy         it asks (need_wakeup) and frames are outstanding   it asks: it ran out of frames to receive into
+//	busy polling      as above                                           else, always: the call is the NIC's poll
+//
+// In copy mode the kernel sends inside the call and nowhere else, so what the ring still holds (a full peer, a kernel that
+// sends 32 a call) is tried again by the next Kick; completions come by themselves. A zero-copy driver may clean up its
+// completions only when it is woken, so there outstanding frames count, not unsent ones.
+//
+//fastlb:hot
+func (s *Socket) Kick() {
+	called := false
+	if s.outstanding != 0 && s.tx.needsWakeup() && (!s.copies || s.tx.unread()) {
+		called = true
+		s.count(&s.counters.TXWakeups, 1)
+		if r := s.kernel.wakeTX(); r != wakeDone {
+			s.wakeTrouble(r)
+		}
+	}
+	if s.alwaysWake && !called || !s.alwaysWake && s.fill.needsWakeup() {
+		s.count(&s.counters.RXWakeups, 1)
+		if r := s.kernel.wakeRX(); r != wakeDone {
+			s.wakeTrouble(r)
+		}
+	}
+	if s.rx.bad || s.tx.bad || s.fill.bad || s.completion.bad {
+		s.count(&s.counters.BadIndex, 1)
+	}
+}
+
+// wakeTrouble counts a wakeup that did not do all it was asked for.
+func (s *Socket) wakeTrouble(r wakeResult) {
+	c := &s.counters
+	switch r {
+	case wakeAgain:
+		s.count(&c.Again, 1)
+	case wakeBusy:
+		s.count(&c.Busy, 1)
+	case wakeNoBufs:
+		s.count(&c.NoBufs, 1)
+	case wakeNetDown:
+		s.count(&c.NetDown, 1)
+	default:
+		s.count(&c.WakeFailed, 1)
+	}
+}
+
+// Unsent tells whether a Kick has still something to send: a sleeper must come back soon.
+func (s *Socket) Unsent() bool { return s.outstanding != 0 && (!s.copies || s.tx.unread()) }
