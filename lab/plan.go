@@ -103,7 +103,8 @@ func (v VIP) Addr(family int) netip.Addr {
 // Plan is a site on paper. It is a value without life: making it touches nothing.
 type Plan struct {
 	Prefix  string
-	Queues  int // RX and TX queues of each veth
+	Queues  int  // RX and TX queues of each veth, and of each tap
+	Machine bool // the director is a machine: Options.Machine
 	Client  Node
 	Router  Node // the director; a field named after its place, because Director is the node's name
 	Servers []Node
@@ -115,6 +116,9 @@ type Options struct {
 	Prefix  string // of the namespaces' names; "" is DefaultPrefix
 	Queues  int    // of each interface; 0 is 1
 	Servers int    // 0 is 3; at most 9
+	// Machine leaves the director's place to a machine of its own: in place of its namespace there is a tap device for each
+	// of its interfaces (Plan.Taps), a port of the segment's bridge, in the switch's namespace.
+	Machine bool
 }
 
 // NewPlan lays a site out. Addresses and MAC addresses are the same every time.
@@ -132,8 +136,9 @@ func NewPlan(o Options) (*Plan, error) {
 		return nil, fmt.Errorf("lab: %d queues and %d servers: 1 to 64 queues and 1 to 9 servers can be built", o.Queues, o.Servers)
 	}
 	p := &Plan{
-		Prefix: o.Prefix,
-		Queues: o.Queues,
+		Prefix:  o.Prefix,
+		Queues:  o.Queues,
+		Machine: o.Machine,
 		VIPs: []VIP{
 			{"nat", netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8::10")},
 			{"dr", netip.MustParseAddr("192.0.2.20"), netip.MustParseAddr("2001:db8::20")},
@@ -148,10 +153,16 @@ func NewPlan(o Options) (*Plan, error) {
 	return p, nil
 }
 
-// Nodes returns every node but the switch, in the order of the picture.
+// Nodes returns every node that is a namespace but the switch, in the order of the picture.
 func (p *Plan) Nodes() []Node {
+	if p.Machine {
+		return append([]Node{p.Client}, p.Servers...)
+	}
 	return append([]Node{p.Client, p.Router}, p.Servers...)
 }
+
+// Tap is the name of the device, in the switch's namespace, that a machine in the director's place has its NIC on.
+func (p *Plan) Tap(i Interface) string { return p.Router.Name + "-" + i.Name }
 
 // Namespaces returns the names of the site's namespaces, the switch's included.
 func (p *Plan) Namespaces() []string {

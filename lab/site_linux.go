@@ -57,6 +57,9 @@ func (s *Site) Build() (err error) {
 			return fmt.Errorf("%s: %w", n.Name, err)
 		}
 	}
+	if s.Plan.Machine {
+		return s.plugTaps()
+	}
 	return nil
 }
 
@@ -82,9 +85,11 @@ func (s *Site) Exists() bool {
 // buildSwitch makes a bridge for each segment. The switch itself speaks no IP.
 func (s *Site) buildSwitch() error {
 	space := s.Plan.namespace(Switch)
-	if err := writeSysctls(space, []Sysctl{
-		{Path: "net/ipv6/conf/all/disable_ipv6", Value: "1"},
-		{Path: "net/ipv6/conf/default/disable_ipv6", Value: "1"},
+	if err := In(space, func() error {
+		return Set([]Sysctl{
+			{Path: "net/ipv6/conf/all/disable_ipv6", Value: "1"},
+			{Path: "net/ipv6/conf/default/disable_ipv6", Value: "1"},
+		})
 	}); err != nil {
 		return err
 	}
@@ -107,7 +112,7 @@ func (s *Site) buildSwitch() error {
 // buildNode plugs the node into the switch and gives it addresses, routes and settings.
 func (s *Site) buildNode(n Node) error {
 	// Before the interfaces: "default" is what they start from.
-	if err := writeSysctls(n.Namespace, n.Sysctls); err != nil {
+	if err := In(n.Namespace, func() error { return Set(n.Sysctls) }); err != nil {
 		return err
 	}
 	for _, i := range n.Interfaces {
@@ -118,23 +123,32 @@ func (s *Site) buildNode(n Node) error {
 			return err
 		}
 	}
-	return withHandle(n.Namespace, func(h *netlink.Handle) error {
-		if err := setUp(h, "lo"); err != nil {
+	return In(n.Namespace, func() error { return Address(n) })
+}
+
+// Address brings the node's interfaces up, lo among them, and gives them addresses and routes, in the calling thread's
+// namespace.
+func Address(n Node) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if err := setUp(h, "lo"); err != nil {
+		return err
+	}
+	if err := addAddresses(h, "lo", n.Loopback); err != nil {
+		return err
+	}
+	for _, i := range n.Interfaces {
+		if err := setUp(h, i.Name); err != nil {
 			return err
 		}
-		if err := addAddresses(h, "lo", n.Loopback); err != nil {
+		if err := addAddresses(h, i.Name, i.Addresses); err != nil {
 			return err
 		}
-		for _, i := range n.Interfaces {
-			if err := setUp(h, i.Name); err != nil {
-				return err
-			}
-			if err := addAddresses(h, i.Name, i.Addresses); err != nil {
-				return err
-			}
-		}
-		return addRoutes(h, n)
-	})
+	}
+	return addRoutes(h, n)
 }
 
 // plug makes the cable: a veth from the node to a port of the segment's bridge.
@@ -162,6 +176,32 @@ func (s *Site) plug(n Node, i Interface) error {
 			return fmt.Errorf("create veth %s: %w", attrs.Name, err)
 		}
 		return setUp(h, attrs.Name)
+	})
+}
+
+// plugTaps makes the ports for the NICs of a machine in the director's place.
+func (s *Site) plugTaps() error {
+	space := s.Plan.namespace(Switch)
+	return In(space, func() error {
+		for _, i := range s.Plan.Router.Interfaces {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name = s.Plan.Tap(i)
+			tap := &netlink.Tuntap{LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP, Flags: netlink.TUNTAP_NO_PI}
+			if s.Plan.Queues > 1 {
+				tap.Flags |= netlink.TUNTAP_MULTI_QUEUE
+			}
+			if err := netlink.LinkAdd(tap); err != nil {
+				return fmt.Errorf("create tap %s: %w", attrs.Name, err)
+			}
+			bridge, err := netlink.LinkByName(i.Segment.Bridge)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(netlink.LinkSetMaster(tap, bridge), netlink.LinkSetUp(tap)); err != nil {
+				return fmt.Errorf("plug tap %s into %s: %w", attrs.Name, i.Segment.Bridge, err)
+			}
+		}
+		return nil
 	})
 }
 
@@ -245,15 +285,12 @@ func withHandle(namespace string, f func(*netlink.Handle) error) error {
 	return f(h)
 }
 
-// writeSysctls writes settings of a namespace: /proc/sys/net shows those of the thread that looks.
-func writeSysctls(namespace string, settings []Sysctl) error {
-	return In(namespace, func() error {
-		for _, s := range settings {
-			err := os.WriteFile(filepath.Join("/proc/sys", s.Path), []byte(s.Value), 0o644)
-			if err != nil {
-				return fmt.Errorf("set %s: %w", s.Path, err)
-			}
+// Set writes settings of the calling thread's namespace: /proc/sys/net shows those of the thread that looks.
+func Set(settings []Sysctl) error {
+	for _, s := range settings {
+		if err := os.WriteFile(filepath.Join("/proc/sys", s.Path), []byte(s.Value), 0o644); err != nil {
+			return fmt.Errorf("set %s: %w", s.Path, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }

@@ -135,6 +135,35 @@ func TestSiteHidesTheServersVIPs(t *testing.T) {
 	}
 }
 
+// A machine's place has a port with all queues on each segment, and no namespace.
+func TestSiteLeavesThePlaceToAMachine(t *testing.T) {
+	needRoot(t)
+	p, err := NewPlan(Options{Prefix: fmt.Sprintf("lab-%d", os.Getpid()), Servers: 1, Queues: 2, Machine: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewSite(p, "", t.TempDir()+"/site")
+	if err := s.Build(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil || s.Exists() {
+			t.Errorf("close: %v, namespaces remain: %v", err, s.Exists())
+		}
+	}()
+	if namespaceExists(p.Router.Namespace) {
+		t.Errorf("there is a namespace %s", p.Router.Namespace)
+	}
+	for _, i := range p.Router.Interfaces {
+		out, err := s.Run(Switch, "ip", "-d", "link", "show", p.Tap(i))
+		for _, want := range []string{"master " + i.Segment.Bridge, "tun type tap", "multi_queue", ",UP"} {
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in %q, %v", p.Tap(i), want, out, err)
+			}
+		}
+	}
+}
+
 // A server unwraps IP-in-IP of all four family combinations, and answers from the VIP straight to the client.
 func TestSiteEndsTunnels(t *testing.T) {
 	s := testSite(t, "")
