@@ -31,9 +31,8 @@ var errDiffers = errors.New("fastlb and the kernel differ")
 
 func run(ctx context.Context) error {
 	var m conformance.Machine
-	flag.StringVar(&m.Image, "image", "bin/conformance", "the `folder` that conformance/image made")
+	flag.StringVar(&m.Image, "image", "bin/machine", "the `folder` that internal/vm/image made")
 	flag.StringVar(&m.Guest, "guest", "bin/conformance-guest", "the guest's `program`, static")
-	flag.StringVar(&m.QEMU, "qemu", "qemu-system-x86_64", "the emulator's `command`")
 	seed := flag.Uint64("seed", 1, "of the random cases")
 	random := flag.Int("random", 30, "how many random sequences there are")
 	each := flag.Int("each", 1, "how many random sequences each scheduler gets")

@@ -49,6 +49,10 @@ var arrows = map[string][]string{
 
 	// tests' tools
 	"e2e":                     {"lab"}, // sees the director from the outside alone
+	"e2e/zerocopy":            {"lab", "internal/vm"},
+	"e2e/zerocopy/guest":      {"lab", "internal/vm", "internal/vm/guest"},
+	"internal/vm":             {},
+	"internal/vm/guest":       {"internal/vm"},
 	"internal/arch":           {},
 	"internal/twin":           {"neigh"}, // independence: none of the code that it judges (its tests import that)
 	"internal/scenario":       {"replay", "control", "config", "ipvsadm", "internal/scenario/frame", "neigh", "worker"},
@@ -56,9 +60,9 @@ var arrows = map[string][]string{
 
 	// tools
 	"perf/genreason":    {},
-	"conformance":       {"conformance/wire", "replay", "control", "neigh", "internal/scenario/frame"},
+	"conformance":       {"conformance/wire", "internal/vm", "replay", "control", "neigh", "internal/scenario/frame"},
 	"conformance/run":   {"conformance", "conformance/wire"},
-	"conformance/guest": {"conformance/wire"}, // what it records owes nothing to the code that is judged
+	"conformance/guest": {"conformance/wire", "internal/vm/guest"}, // what it records owes nothing to the code that is judged
 	"conformance/wire":  {},
 }
 
