@@ -6,13 +6,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fastlb/fastlb/numa"
 	"github.com/fastlb/fastlb/sched"
-	"github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/worker"
 )
 
@@ -22,6 +19,14 @@ const (
 	New         = "new"         // the first of its connection, into a table that is half full, the sweep included
 )
 
+// How packets come to the workers.
+const (
+	// As a NIC's hash spreads them: a connection's packets to one worker, its replies to one that need not be the same.
+	RSS = "rss"
+	// Any packet to any worker, which no NIC does: what sharing connections costs.
+	Shared = "shared"
+)
+
 // Options say what to measure.
 type Options struct {
 	Methods     []string // dr, nat, tunnel
@@ -29,12 +34,15 @@ type Options struct {
 	Connections []int
 	Kinds       []string
 	Schedulers  []string // for new connections; established packets meet none
-	Servers     []int    // real servers of the service
-	Workers     int
+	Servers     []int    // real servers of each service
+	Workers     []int    // side by side
+	Services    int      // virtual services; worker i's connections are those of service i modulo this
+	Spread      string   // RSS, Shared
+	Repeat      int      // times that everything is measured; the medians are reported
 	Batch       int
 	Duration    time.Duration
 	HugePages   numa.HugePages
-	CPUs        []int             // to pin the workers to; none: wherever they run
+	CPUs        []int             // to pin the workers to; none: those that the process may use, in order
 	Progress    func(done string) // called after each result; may be nil
 }
 
@@ -42,7 +50,8 @@ type Options struct {
 func Defaults() Options {
 	return Options{
 		Methods: []string{"dr", "nat", "tunnel"}, Families: []int{4, 6}, Connections: []int{1_000, 1_000_000, 10_000_000},
-		Kinds: []string{Established, New}, Schedulers: []string{"rr"}, Servers: []int{8}, Workers: 1, Batch: 64, Duration: 2 * time.Second,
+		Kinds: []string{Established, New}, Schedulers: []string{"rr"}, Servers: []int{8}, Workers: []int{1}, Services: 1,
+		Spread: RSS, Repeat: 1, Batch: 64, Duration: 2 * time.Second,
 	}
 }
 
@@ -55,7 +64,7 @@ type Machine struct {
 	HugePages string `json:"hugepages"`
 }
 
-// Result is one figure.
+// Result is one figure, each number the median of the repeats.
 type Result struct {
 	Method      string             `json:"method"`
 	Family      int                `json:"family"`
@@ -63,14 +72,24 @@ type Result struct {
 	Kind        string             `json:"kind"`
 	Scheduler   string             `json:"scheduler"`
 	Servers     int                `json:"servers"`
+	Services    int                `json:"services"`
+	Spread      string             `json:"spread"`
 	Workers     int                `json:"workers"`
-	NSPerPacket float64            `json:"ns_per_packet"` // of one worker
+	NSPerPacket float64            `json:"ns_per_packet"` // of one worker, the mean over the workers
 	MPPS        float64            `json:"mpps"`          // of all workers
+	Scaling     float64            `json:"scaling"`       // mpps over that of one worker in the same run; 1 for one worker
 	MissNS      float64            `json:"miss_ns"`
+	BareNS      float64            `json:"bare_ns"`      // ns a packet of a forwarder that swaps MAC addresses and does nothing else
+	BareMPPS    float64            `json:"bare_mpps"`    // of as many of those as there are workers
+	BareScaling float64            `json:"bare_scaling"` // bare_mpps over that of one: they share nothing, so it is what the machine gives
+	RatioMiss   float64            `json:"ratio_miss"`   // ns_per_packet over miss_ns
+	RatioBare   float64            `json:"ratio_bare"`   // ns_per_packet over bare_ns
 	HugePages   bool               `json:"hugepages"`
+	Pages       string             `json:"pages"` // that the table lies in; the miss was measured in the same memory, before the table was made
 	Allocs      float64            `json:"allocs_per_packet"`
-	BytesPer    float64            `json:"bytes_per_connection"`
-	Stages      map[string]float64 `json:"stages"` // ns a packet, from a separate pass with the stage clock on
+	BytesPer    float64            `json:"bytes_per_connection"`               // of the table
+	RSSPer      float64            `json:"rss_bytes_per_connection,omitempty"` // by which the process grew, UMEM apart; established only
+	Stages      map[string]float64 `json:"stages"`                             // ns a packet, from a separate pass with the stage clock on
 }
 
 // Report is what the command prints.
@@ -79,26 +98,58 @@ type Report struct {
 	Results []Result `json:"results"`
 }
 
-// Run measures every combination of the options, one after the other.
+// Run measures every combination of the options, one after the other, and that as often as Repeat says, so that a time in
+// which the machine is disturbed falls on one repeat of each.
 func Run(o Options) (*Report, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	list := o.combinations()
+	taken := make([][]Result, len(list))
+	for range o.Repeat {
+		var one, res *Result
+		var err error
+		for i := range list {
+			c := &list[i]
+			if res, one, err = o.measureBeside(c, one); err != nil {
+				return nil, fmt.Errorf("bench %s: %w", c, err)
+			}
+			taken[i] = append(taken[i], *res)
+			if o.Progress != nil {
+				o.Progress(c.String())
+			}
+		}
+	}
 	r := &Report{Machine: thisMachine(), Results: []Result{}}
-	for _, c := range o.combinations() {
-		res, err := measure(&o, &c)
-		if err != nil {
-			return nil, fmt.Errorf("bench %s: %w", &c, err)
-		}
-		r.Results = append(r.Results, *res)
-		if o.Progress != nil {
-			o.Progress(c.String())
-		}
+	for i := range taken {
+		r.Results = append(r.Results, medianOf(taken[i]))
 	}
 	return r, nil
 }
 
-// combinations lists what is to be measured, the results still empty.
+// measureBeside measures a combination. one is the latest result of one worker, to which others are compared; it is
+// measured when it is of another combination.
+func (o *Options) measureBeside(c *Result, one *Result) (res *Result, _ *Result, err error) {
+	if one == nil || one.String() != c.String() {
+		single := *c
+		single.Workers = 1
+		if one, err = measure(o, &single); err != nil {
+			return nil, nil, err
+		}
+		one.Scaling, one.BareScaling = 1, 1
+	}
+	if c.Workers == 1 {
+		return one, one, nil
+	}
+	if res, err = measure(o, c); err != nil {
+		return nil, nil, err
+	}
+	res.Scaling, res.BareScaling = res.MPPS/one.MPPS, res.BareMPPS/one.BareMPPS
+	return res, one, nil
+}
+
+// combinations lists what is to be measured, the results still empty. Workers change fastest: so what is compared is
+// measured close together.
 func (o *Options) combinations() (list []Result) {
 	for _, connections := range o.Connections {
 		for _, kind := range o.Kinds {
@@ -110,9 +161,12 @@ func (o *Options) combinations() (list []Result) {
 				for _, servers := range o.Servers {
 					for _, method := range o.Methods {
 						for _, family := range o.Families {
-							list = append(list, Result{
-								Method: method, Family: family, Connections: connections, Kind: kind, Scheduler: scheduler, Servers: servers, Workers: o.Workers,
-							})
+							for _, workers := range o.Workers {
+								list = append(list, Result{
+									Method: method, Family: family, Connections: connections, Kind: kind, Scheduler: scheduler, Servers: servers,
+									Services: o.Services, Spread: o.Spread, Workers: workers,
+								})
+							}
 						}
 					}
 				}
@@ -122,9 +176,16 @@ func (o *Options) combinations() (list []Result) {
 	return list
 }
 
-// String is a result's combination.
+// String is a result's combination, but for the number of workers.
 func (r *Result) String() string {
-	return fmt.Sprintf("%s, IPv%d, %d connections, %s, %s over %d", r.Method, r.Family, r.Connections, r.Kind, r.Scheduler, r.Servers)
+	s := fmt.Sprintf("%s, IPv%d, %d connections, %s, %s over %d", r.Method, r.Family, r.Connections, r.Kind, r.Scheduler, r.Servers)
+	if r.Services > 1 {
+		s += fmt.Sprintf(", %d services", r.Services)
+	}
+	if r.Spread == Shared {
+		s += ", shared"
+	}
+	return s
 }
 
 // Check says what is wrong with the options.
@@ -139,8 +200,8 @@ func (o *Options) Check() error {
 			return fmt.Errorf("kind %q: choose established or new", k)
 		}
 	}
-	if len(o.Schedulers) == 0 || len(o.Servers) == 0 {
-		return errors.New("name at least one scheduler and one number of servers")
+	if len(o.Schedulers) == 0 || len(o.Servers) == 0 || len(o.Workers) == 0 {
+		return errors.New("name at least one scheduler, one number of servers and one of workers")
 	}
 	for _, v := range o.Schedulers {
 		if !slices.Contains(sched.Names(), v) {
@@ -150,6 +211,9 @@ func (o *Options) Check() error {
 	for _, n := range o.Servers {
 		if n < 1 || n > 4000 {
 			return fmt.Errorf("%d servers: choose 1 to 4000", n)
+		}
+		if n*o.Services > 4000 {
+			return fmt.Errorf("%d servers for each of %d services: choose 4000 in all", n, o.Services)
 		}
 	}
 	for _, f := range o.Families {
@@ -162,9 +226,24 @@ func (o *Options) Check() error {
 			return fmt.Errorf("%d connections: choose 1 to 100000000", c)
 		}
 	}
+	for _, w := range o.Workers {
+		if w < 1 || w > 64 {
+			return fmt.Errorf("%d workers: choose 1 to 64", w)
+		}
+		if w > runtime.NumCPU() {
+			return fmt.Errorf("%d workers on %d CPUs would take turns, which says nothing: choose fewer", w, runtime.NumCPU())
+		}
+		if len(o.CPUs) > 0 && w > len(o.CPUs) {
+			return fmt.Errorf("%d workers and %d CPUs to pin them to: name as many", w, len(o.CPUs))
+		}
+	}
 	switch {
-	case o.Workers < 1 || o.Workers > 64:
-		return fmt.Errorf("%d workers: choose 1 to 64", o.Workers)
+	case o.Services < 1 || o.Services > 64:
+		return fmt.Errorf("%d services: choose 1 to 64", o.Services)
+	case o.Spread != RSS && o.Spread != Shared:
+		return fmt.Errorf("spread %q: choose rss or shared", o.Spread)
+	case o.Repeat < 1 || o.Repeat > 1000:
+		return fmt.Errorf("repeat %d: choose 1 to 1000", o.Repeat)
 	case o.Batch < 1 || o.Batch > worker.MaxBatch:
 		return fmt.Errorf("batch %d: choose 1 to %d", o.Batch, worker.MaxBatch)
 	case o.Duration < time.Millisecond:
@@ -172,105 +251,3 @@ func (o *Options) Check() error {
 	}
 	return nil
 }
-
-var methods = map[string]service.Method{"dr": service.DR, "nat": service.NAT, "tunnel": service.Tunnel}
-
-// measure makes a site for a combination, runs it for the duration, and runs it a little longer with the stage clock on.
-func measure(o *Options, c *Result) (*Result, error) {
-	s, err := newSite(siteConfig{
-		method: methods[c.Method], family: c.Family, connections: c.Connections, fresh: c.Kind == New, workers: o.Workers, batch: o.Batch,
-		hugePages: o.HugePages, scheduler: c.Scheduler, servers: c.Servers,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	r := *c
-	if r.MissNS, err = s.miss(o.HugePages, o.Duration); err != nil {
-		return nil, err
-	}
-	r.HugePages, r.BytesPer, r.Stages = s.memory.Pages != numa.SmallPages, s.bytesPerConnection(), map[string]float64{}
-	for warmed := uint64(0); ; { // caches, branch predictors, the table half full and the sweep's steady state
-		n, _ := s.run(o.CPUs, o.Duration/10, nil)
-		if warmed += n; n == 0 || !s.cfg.fresh || warmed >= uint64(c.Connections) {
-			break
-		}
-	}
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	packets, ns := s.run(o.CPUs, o.Duration, nil)
-	runtime.ReadMemStats(&after)
-	if packets == 0 || ns == 0 {
-		return nil, fmt.Errorf("no packet was forwarded")
-	}
-	if err := s.verdict(); err != nil {
-		return nil, err
-	}
-	r.NSPerPacket = ns
-	r.MPPS = 1e3 / r.NSPerPacket * float64(o.Workers)
-	r.Allocs = max(0, float64(after.Mallocs-before.Mallocs)-allocsOfRun*float64(o.Workers)) / float64(packets)
-	profiles := make([]worker.Profile, o.Workers)
-	packets, _ = s.run(o.CPUs, o.Duration/4, profiles)
-	for st := range worker.Stages {
-		var ns int64
-		for i := range profiles {
-			ns += profiles[i].Spent[st]
-		}
-		r.Stages[st.String()] = float64(ns) / float64(max(packets, 1))
-	}
-	return &r, nil
-}
-
-// allocsOfRun is what a run allocates per worker for its goroutine, whatever the number of packets.
-const allocsOfRun = 16
-
-// run drives every worker for the duration and returns the packets handled and the nanoseconds a packet that the workers'
-// rounds took: the median of short pieces, so that whoever else uses the CPUs is left out.
-func (s *site) run(cpus []int, d time.Duration, profiles []worker.Profile) (packets uint64, ns float64) {
-	var wg sync.WaitGroup
-	var stop atomic.Bool
-	for i, l := range s.lanes {
-		wg.Add(1)
-		l.packets, l.pieces, l.rounds, l.count, l.busy = 0, l.pieces[:0], 0, 0, 0
-		l.profile = nil
-		if profiles != nil {
-			l.profile = &profiles[i]
-			l.profile.Clock = nanotime
-		}
-		l.worker.SetProfile(l.profile)
-		go func() {
-			defer wg.Done()
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			if i < len(cpus) {
-				if old, err := numa.Allowed(); err == nil && numa.Pin(cpus[i]) == nil {
-					defer func() { _ = numa.PinTo(old) }()
-				}
-			}
-			end := nanotime() + int64(d)
-			for n := 0; ; n++ {
-				if n&63 == 0 && (stop.Load() || nanotime() >= end) {
-					break
-				}
-				l.turn()
-			}
-			stop.Store(true) // when one ends all do: rates are of workers that run beside each other
-			l.worker.Idle()
-		}()
-	}
-	wg.Wait()
-	for _, l := range s.lanes {
-		packets += l.packets
-		if len(l.pieces) == 0 && l.count > 0 { // a short run
-			l.pieces = append(l.pieces, float32(l.busy)/float32(l.count))
-		}
-		ns += median(l.pieces) / float64(len(s.lanes))
-	}
-	return packets, ns
-}
-
-var epoch = time.Now()
-
-// nanotime is the monotonic clock.
-func nanotime() int64 { return int64(time.Since(epoch)) }

@@ -1,13 +1,17 @@
 package bench
 
 import (
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/fastlb/fastlb/sched"
+	"github.com/fastlb/fastlb/service"
 )
 
 // Every combination forwards what it is given, without allocating.
@@ -39,7 +43,7 @@ func TestBaseline(t *testing.T) {
 	o := Defaults()
 	o.Connections = []int{1_000_000}
 	for _, c := range o.combinations() {
-		if b := base.Find(&c); b == nil || b.Ratio() <= 0 || b.Allocs > 0.001 {
+		if b := base.Find(&c); b == nil || b.RatioMiss <= 0 || b.Allocs > 0.001 {
 			t.Errorf("%s: %+v", &c, b)
 		}
 	}
@@ -49,6 +53,105 @@ func TestBaseline(t *testing.T) {
 	}
 	if again, err := Load(file); err != nil || !reflect.DeepEqual(again, base) {
 		t.Errorf("written and read again it is another: %v", err)
+	}
+}
+
+// Two workers forward beside each other, whatever the kind, and are compared with one.
+func TestWorkers(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	o := Defaults()
+	o.Methods, o.Families, o.Connections, o.Workers, o.Duration, o.Repeat = []string{"dr", "nat"}, []int{4}, []int{5000}, []int{2, 1}, 10*time.Millisecond, 2
+	for _, spread := range []string{RSS, Shared} {
+		for _, services := range []int{1, 2} {
+			o.Spread, o.Services = spread, services
+			r, err := Run(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.Results) != 2*2*2 {
+				t.Fatalf("%d results", len(r.Results))
+			}
+			for i, v := range r.Results {
+				if v.Workers != 2-i%2 || v.MPPS <= 0 || v.Scaling <= 0 || v.BareNS <= 0 || v.BareScaling <= 0 || v.Workers == 1 && v.Scaling != 1 {
+					t.Errorf("%+v", v)
+				}
+			}
+		}
+	}
+	o.Workers = []int{runtime.NumCPU() + 1}
+	if _, err := Run(o); err == nil {
+		t.Error("more workers than CPUs were measured")
+	}
+}
+
+// A connection's packets come to one worker and its replies to one; over all connections each pair of workers occurs
+// equally often; every connection gets packets.
+func TestSpread(t *testing.T) {
+	const workers, connections = 3, 9 * 20
+	s := &site{cfg: siteConfig{workers: workers, connections: connections}}
+	to := map[bool]map[uint64]int{false: {}, true: {}}
+	for id := range workers {
+		l := &lane{site: s, id: id, rng: uint64(id) + 1}
+		for range 20_000 {
+			for _, reply := range []bool{false, true} {
+				n := l.choose(reply)
+				if had, ok := to[reply][n]; ok && had != id {
+					t.Fatalf("connection %d, reply %v: workers %d and %d", n, reply, had, id)
+				}
+				to[reply][n] = id
+			}
+		}
+	}
+	pairs := map[[2]int]int{}
+	for n := range uint64(connections) {
+		in, ok := to[false][n]
+		out, ok2 := to[true][n]
+		if !ok || !ok2 {
+			t.Fatalf("connection %d got no packets", n)
+		}
+		pairs[[2]int{in, out}]++
+	}
+	for p, n := range pairs {
+		if n != connections/workers/workers {
+			t.Errorf("workers %v share %d connections", p, n)
+		}
+	}
+}
+
+// A walk meets every line of the area once before it begins anew.
+func TestWalk(t *testing.T) {
+	for _, lines := range []int{64, 100, 4097} {
+		mem := make([]byte, lines*64)
+		if missTime(mem, time.Microsecond) <= 0 {
+			t.Error("no time")
+		}
+		seen, at := map[uint32]bool{}, uint32(0)
+		for !seen[at] {
+			seen[at] = true
+			at = binary.NativeEndian.Uint32(mem[at*64:])
+		}
+		if len(seen) != lines || at != 0 {
+			t.Errorf("%d lines: the walk meets %d, and ends at %d", lines, len(seen), at)
+		}
+	}
+}
+
+// The process grows by no more than the table's own size, and by all of it.
+func TestMemory(t *testing.T) {
+	const connections = 500_000
+	s, err := newSite(siteConfig{method: service.NAT, family: 4, connections: connections, workers: 1, batch: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	t.Logf("%.2f bytes a connection by the process's memory, %.2f by the table", s.rssPer, s.bytesPerConnection())
+	if s.rssPer < 150 || s.rssPer > 170 { // a huge page at the table's end is 4 of them
+		t.Errorf("%.2f bytes a connection", s.rssPer)
+	}
+	if err := enough(siteConfig{connections: 1, workers: 1, batch: 64}, 1<<60); err == nil || !strings.Contains(err.Error(), "available") {
+		t.Errorf("a table larger than the machine: %v", err)
 	}
 }
 
@@ -73,7 +176,7 @@ func TestSchedulers(t *testing.T) {
 			s.lanes[0].turn()
 		}
 		used := 0
-		for _, v := range s.svc.Servers {
+		for _, v := range s.svcs[0].Servers {
 			if active, inactive, _ := v.Counts(); active+inactive > 0 {
 				used++
 			}
@@ -96,12 +199,9 @@ func BenchmarkRound(b *testing.B) {
 						b.Fatal(err)
 					}
 					defer s.close()
-					l := s.lanes[0]
 					b.ResetTimer()
-					for l.packets < uint64(b.N) {
-						l.turn()
-					}
-					b.ReportMetric(median(l.pieces), "ns/packet")
+					s.forward(uint64(b.N))
+					b.ReportMetric(s.figure().ns, "ns/packet")
 				})
 			}
 		}
@@ -117,16 +217,21 @@ func BenchmarkNew(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.close()
-			l := s.lanes[0]
-			for l.packets < 2_000_000 && b.N > 1 {
-				l.turn()
+			if b.N > 1 {
+				s.forward(2_000_000) // until the table is half full
 			}
-			l.packets, l.busy = 0, 0
 			b.ResetTimer()
-			for l.packets < uint64(b.N) {
-				l.turn()
-			}
-			b.ReportMetric(float64(l.busy)/float64(l.packets), "ns/packet")
+			s.forward(uint64(b.N))
+			b.ReportMetric(s.figure().ns, "ns/packet")
 		})
+	}
+}
+
+// forward runs the only lane of a site for a number of packets.
+func (s *site) forward(packets uint64) {
+	l := s.lanes[0]
+	s.end, s.packets, s.pieces = 0, 0, s.pieces[:0]
+	for s.packets < packets {
+		l.step(time.Hour)
 	}
 }

@@ -28,9 +28,6 @@ func (r *Report) Write(file string) error {
 	return os.WriteFile(file, append(b, '\n'), 0o644)
 }
 
-// Ratio is ns a packet over the memory miss of the same run: what can be compared between machines.
-func (r *Result) Ratio() float64 { return r.NSPerPacket / max(r.MissNS, 1) }
-
 // Find returns the result of the same combination, or nil.
 func (r *Report) Find(c *Result) *Result {
 	for i := range r.Results {

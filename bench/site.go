@@ -22,15 +22,8 @@ import (
 )
 
 const (
-	laneFrames  = 4096
-	laneRing    = 1024
-	frameLength = 60 // bytes of an IPv4 packet's frame; a minimum-size Ethernet frame without its checksum
-	portsEach   = 50_000
-	clientBits  = 20 // of fresh connections: 2^20 clients come by turns, each with its next port
-	pieceRounds = 16 // rounds of one figure: the result is the median of many, which a preempted one does not move
-	maxPieces   = 1 << 17
-	addresses   = 4096 // that a service by mark stands for
-	mark        = 1
+	addresses = 4096 // that a service by mark stands for
+	mark      = 1
 )
 
 type siteConfig struct {
@@ -41,45 +34,34 @@ type siteConfig struct {
 	workers     int
 	batch       int
 	hugePages   numa.HugePages
-	scheduler   string // "": rr
-	servers     int    // 0: 8
+	scheduler   string        // "": rr
+	servers     int           // of each service; 0: 8
+	services    int           // 0: 1
+	shared      bool          // any worker gets any packet; else as RSS spreads them
+	miss        time.Duration // for measuring memory before the table is there; 0: not at all
+	cpus        numa.CPUs     // to pin the workers to; none: those that the process may use
 }
 
-// site is a director on memory rings: one service, its servers, one interface. The service of a scheduler that goes by the
+// site is a director on memory rings: services, their servers, one interface. The service of a scheduler that goes by the
 // destination is one by mark, which stands for many addresses, as in front of a cluster of caches.
 type site struct {
-	cfg    siteConfig
-	memory *numa.Memory
-	flows  *flow.Table
-	slots  *service.Slots
-	snaps  atomic.Pointer[worker.Snapshot]
-	svc    *service.Service
-	vip    packet.Addr
-	byMark bool
-	lanes  []*lane
-}
-
-// lane is one worker with the kernel's half of its rings.
-type lane struct {
-	site    *site
-	worker  *worker.Worker
-	frames  *ring.Frames
+	cfg     siteConfig
 	memory  *numa.Memory
-	kernel  *ring.Kernel
-	now     int64
-	packets uint64
-	pieces  []float32 // ns a packet of each piece of pieceRounds rounds
-	rounds  int       // of the piece that is under way
-	count   uint64    // packets of it
-	busy    int64     // ns of it
-	profile *worker.Profile
-
-	rng   uint64
-	next  uint64 // fresh: number of the next connection
-	step  uint64
-	reply bool
-	descs [worker.MaxBatch]ring.Desc
-	addrs [worker.MaxBatch]uint64
+	flows   *flow.Table
+	slots   *service.Slots
+	snaps   atomic.Pointer[worker.Snapshot]
+	svcs    []*service.Service
+	vips    []packet.Addr // by service
+	byMark  bool
+	pace    int64 // fresh: ns on a worker's clock a packet of its own
+	lanes   []*lane
+	gate    gate
+	end     int64   // of the run under way, on nanotime's clock; 0: it has not begun; this and the next two written as gate.stop is
+	packets uint64  // of that run
+	pieces  []piece // of that run
+	missNS  float64
+	rssPer  float64 // bytes by which the process grew for a connection
+	now     int64   // of all workers' clocks, from one piece to the next; written as gate.stop is
 }
 
 var (
@@ -94,7 +76,11 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 	if cfg.servers == 0 {
 		cfg.servers = 8
 	}
-	s := &site{cfg: cfg, byMark: cfg.fresh && slices.Contains([]string{"dh", "lblc", "lblcr"}, cfg.scheduler)}
+	if cfg.services == 0 {
+		cfg.services = 1
+	}
+	s := &site{cfg: cfg, pieces: make([]piece, 0, maxPieces), byMark: cfg.fresh && slices.Contains([]string{"dh", "lblc", "lblcr"}, cfg.scheduler)}
+	s.pace = int64(60*clock.Second) / int64(cfg.connections) * int64(cfg.workers)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -105,13 +91,23 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 		capacity *= 2
 	}
 	capacity += 1024 * uint32(cfg.workers) // what workers keep at hand
+	if err = enough(cfg, flow.Size(capacity)); err != nil {
+		return nil, err
+	}
+	base := int64(0)
+	if !cfg.fresh {
+		base, _ = resident()
+	}
 	if s.memory, err = numa.Alloc(int(flow.Size(capacity)), cfg.hugePages, -1); err != nil {
 		return nil, err
+	}
+	if cfg.miss > 0 {
+		s.missNS = missTime(s.memory.Bytes, cfg.miss)
 	}
 	if s.flows, err = flow.New(s.memory.Bytes, flow.Config{Capacity: capacity, Seed: [2]uint64{0x0123456789abcdef, 0xfedcba9876543210}, Workers: cfg.workers}); err != nil {
 		return nil, err
 	}
-	s.slots = service.HeapSlots(cfg.servers + 8)
+	s.slots = service.HeapSlots((cfg.servers + 8) * cfg.services)
 	table := service.NewTable(s.slots, func(name string) (service.Scheduler, error) { return sched.New(name, sched.Env{}) })
 	vip, span, first := netip.MustParseAddr("192.0.2.10"), netip.MustParsePrefix("198.18.0.0/20"), netip.MustParseAddr("10.0.1.0")
 	cfgNet := neigh.StaticConfig{
@@ -127,28 +123,40 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 		cfgNet.Neighbors = map[netip.Addr][6]byte{netip.MustParseAddr("fd00::fe"): gatewayMAC}
 		cfgNet.Routes = []neigh.StaticRoute{{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fd00::fe")}}
 	}
-	s.vip = packet.AddrFrom(vip)
-	id := service.ID{Family: uint8(cfg.family), Protocol: service.TCP, Addr: vip, Port: 80}
-	if s.byMark {
-		id = service.ID{Family: uint8(cfg.family), Mark: mark}
-		s.vip = packet.AddrFrom(span.Addr())
-		table.SetMarks([]service.Mark{{Mark: mark, Destination: span, Protocol: service.TCP}})
-	}
-	if err = table.AddService(service.Spec{ID: id, Scheduler: cfg.scheduler, Netmask: mask}); err != nil {
-		return nil, err
-	}
-	for i, a := 0, first; i < cfg.servers; i, a = i+1, a.Next() {
-		cfgNet.Neighbors[a] = [6]byte{2, 0, 0, 1, byte(i >> 8), byte(i)}
-		if err = table.AddServer(id, service.ServerSpec{ServerID: service.ServerID{Addr: a, Port: 80}, Method: cfg.method, Weight: cfg.weight(i)}); err != nil {
+	for i, a := 0, first; i < cfg.services; i++ {
+		id := service.ID{Family: uint8(cfg.family), Protocol: service.TCP, Addr: vip, Port: 80}
+		if s.byMark {
+			id = service.ID{Family: uint8(cfg.family), Mark: mark}
+			vip = span.Addr()
+			table.SetMarks([]service.Mark{{Mark: mark, Destination: span, Protocol: service.TCP}})
+		}
+		s.vips = append(s.vips, packet.AddrFrom(vip))
+		if err = table.AddService(service.Spec{ID: id, Scheduler: cfg.scheduler, Netmask: mask}); err != nil {
 			return nil, err
 		}
+		for n := range cfg.servers {
+			cfgNet.Neighbors[a] = [6]byte{2, 0, byte(i + 1), 1, byte(n >> 8), byte(n)}
+			spec := service.ServerSpec{ServerID: service.ServerID{Addr: a, Port: 80}, Method: cfg.method, Weight: cfg.weight(n)}
+			if err = table.AddServer(id, spec); err != nil {
+				return nil, err
+			}
+			a = a.Next()
+		}
+		vip = vip.Next()
 	}
 	net, err := neigh.NewStatic(cfgNet)
 	if err != nil {
 		return nil, err
 	}
 	services := table.Snapshot()
-	s.svc = services.Services[0]
+	s.svcs = make([]*service.Service, cfg.services)
+	for _, v := range services.Services {
+		if i := slices.Index(s.vips, packet.AddrFrom(v.Addr)); i >= 0 {
+			s.svcs[i] = v
+		} else {
+			s.svcs[0] = v // by mark
+		}
+	}
 	s.resolve(services, net.Snapshot())
 	s.snaps.Store(worker.NewSnapshot(services, net.Snapshot(), flow.DefaultTimeouts(), service.DefaultTunables(), []int16{0}, nil))
 	counters := service.NewCounters(cfg.workers, s.slots.Capacity())
@@ -157,10 +165,32 @@ func newSite(cfg siteConfig) (_ *site, err error) {
 			return nil, err
 		}
 	}
-	if !cfg.fresh {
-		return s, s.fill()
+	if cfg.fresh {
+		return s, nil
+	}
+	if err = s.fill(); err != nil {
+		return nil, err
+	}
+	if now, err := resident(); err == nil && base > 0 {
+		umem := 0
+		for _, l := range s.lanes {
+			umem += len(l.memory.Bytes)
+		}
+		s.rssPer = float64(now-base-int64(umem)) / float64(cfg.connections)
 	}
 	return s, nil
+}
+
+// enough tells whether there is memory for a table of size bytes and the workers' frames; where that cannot be known it
+// is tried.
+func enough(cfg siteConfig, size int64) error {
+	have, err := available()
+	need := size + int64(cfg.workers*framesFor(cfg.batch)*ring.FrameSize)
+	if err == nil && need > have {
+		return fmt.Errorf("%d connections of %s take %d MiB of memory, and %d MiB are available: choose fewer",
+			cfg.connections, map[bool]string{false: Established, true: New}[cfg.fresh], need>>20, have>>20)
+	}
+	return nil
 }
 
 // weight of a server: 1 to 5 by turns. ovf chooses nobody once all have more connections than that, so there it is what
@@ -176,33 +206,15 @@ func (c *siteConfig) weight(i int) int32 {
 // resolve fills in how the servers are reached.
 func (s *site) resolve(services *service.Snapshot, net *neigh.Snapshot) {
 	services.Targets = make([]service.Target, s.slots.Capacity()+1)
-	for _, v := range s.svc.Servers {
-		r := net.Route(v.Addr)
-		services.Targets[v.Number] = service.Target{
-			Addr: v.Addr, Source: r.Source, Hop: uint32(r.Hop), Interface: int32(r.Interface), MTU: r.MTU, Port: v.Port, Family: v.Family,
-			Method: v.LoadMethod(), Kind: service.TargetUnicast, Available: true,
+	for _, svc := range s.svcs {
+		for _, v := range svc.Servers {
+			r := net.Route(v.Addr)
+			services.Targets[v.Number] = service.Target{
+				Addr: v.Addr, Source: r.Source, Hop: uint32(r.Hop), Interface: int32(r.Interface), MTU: r.MTU, Port: v.Port, Family: v.Family,
+				Method: v.LoadMethod(), Kind: service.TargetUnicast, Available: true,
+			}
 		}
 	}
-}
-
-func (s *site) addLane(i int, counters *service.Counters) error {
-	l := &lane{site: s, pieces: make([]float32, 0, maxPieces), rng: uint64(i)*0x9e3779b97f4a7c15 + 0x1234567, next: uint64(i), step: uint64(s.cfg.workers)}
-	var err error
-	if l.memory, err = numa.Alloc(laneFrames*ring.FrameSize, s.cfg.hugePages, -1); err != nil {
-		return err
-	}
-	s.lanes = append(s.lanes, l)
-	l.frames = ring.NewFrames(l.memory.Bytes[:laneFrames*ring.FrameSize])
-	socket, kernel, err := ring.NewMemory(l.frames, ring.Sizes{Fill: laneRing, Completion: laneRing, RX: laneRing, TX: laneRing})
-	if err != nil {
-		return err
-	}
-	l.kernel = kernel
-	l.worker, err = worker.New(worker.Config{
-		ID: i, Batch: s.cfg.batch, Frames: l.frames, Ports: []worker.Port{socket}, Flows: s.flows, Slots: s.slots, Counters: counters,
-		Snapshots: &s.snaps,
-	})
-	return err
 }
 
 func (s *site) close() {
@@ -234,12 +246,27 @@ func (s *site) client(n uint64) (packet.Addr, uint16) {
 	return packet.AddrFrom16(b[:]), port
 }
 
+// service is the number of a connection's service: each worker's connections have the same, if there are as many.
+func (s *site) service(n uint64) int {
+	if s.cfg.services == 1 {
+		return 0
+	}
+	return int(n % uint64(s.cfg.workers) % uint64(s.cfg.services))
+}
+
+// server is the real server of an established connection. It does not depend on which worker gets the packets.
+func (s *site) server(n uint64) *service.Server {
+	list := s.svcs[s.service(n)].Servers
+	return list[n/uint64(s.cfg.workers*s.cfg.workers)%uint64(len(list))]
+}
+
 // destination is what a fresh connection is addressed to.
 func (s *site) destination(n uint64) packet.Addr {
+	vip := s.vips[s.service(n)]
 	if !s.byMark {
-		return s.vip
+		return vip
 	}
-	b := s.vip.As16()
+	b := vip.As16()
 	n = n * 0x9e3779b97f4a7c15 >> 32 % addresses // in no order
 	b[14] |= byte(n >> 8)
 	b[15] = byte(n)
@@ -257,15 +284,15 @@ func (s *site) fill() error {
 	}
 	deadline := int64(900 * clock.Second)
 	for n := range s.cfg.connections {
-		v := s.svc.Servers[n%s.cfg.servers]
+		v := s.server(uint64(n))
 		ref := s.flows.Alloc(0)
 		if ref == 0 {
 			return errors.New("the table is full")
 		}
 		addr, port := s.client(uint64(n))
 		*s.flows.Conn(ref) = flow.Conn{
-			Client: addr, Virtual: s.vip, CPort: port, VPort: 80, DPort: 80, Proto: service.TCP, Server: v.Number, Dest: v.Addr,
-			Flags: flags, Deadline: deadline, Timeout: deadline, Service: s.svc.Number,
+			Client: addr, Virtual: s.vips[s.service(uint64(n))], CPort: port, VPort: 80, DPort: 80, Proto: service.TCP, Server: v.Number, Dest: v.Addr,
+			Flags: flags, Deadline: deadline, Timeout: deadline, Service: v.Service,
 		}
 		if _, won := s.flows.Insert(0, ref); !won {
 			return fmt.Errorf("connection %d was refused", n)
@@ -294,106 +321,4 @@ func (s *site) verdict() error {
 		}
 	}
 	return nil
-}
-
-// turn is one round with the kernel's part before and after it; only the worker's part is timed.
-func (l *lane) turn() {
-	for {
-		n := l.kernel.Take(l.descs[:])
-		if n == 0 {
-			break
-		}
-		for i := range l.descs[:n] {
-			l.addrs[i] = l.descs[i].Addr
-		}
-		l.kernel.Feed(l.addrs[:n])
-	}
-	n := l.kernel.Drain(l.addrs[:l.site.cfg.batch])
-	for i := range n {
-		l.descs[i] = l.write(l.addrs[i])
-	}
-	l.kernel.Give(l.descs[:n])
-	if l.site.cfg.fresh {
-		// A connection lives for the SYN_RECV timeout; at this pace the table stays half full.
-		l.now += int64(n) * int64(60*clock.Second) / int64(l.site.cfg.connections) * int64(l.site.cfg.workers)
-	} else {
-		l.now += int64(2 * time.Microsecond)
-	}
-	if l.profile != nil {
-		l.profile.Begin()
-		l.worker.Round(clock.Time(l.now))
-		l.packets += uint64(n)
-		return
-	}
-	start := nanotime()
-	l.worker.Round(clock.Time(l.now))
-	l.busy += nanotime() - start
-	l.packets += uint64(n)
-	l.count += uint64(n)
-	if l.rounds++; l.rounds == pieceRounds && len(l.pieces) < cap(l.pieces) {
-		l.pieces = append(l.pieces, float32(l.busy)/float32(l.count))
-	}
-	if l.rounds == pieceRounds {
-		l.rounds, l.count, l.busy = 0, 0, 0
-	}
-}
-
-// write puts the next packet into a frame.
-func (l *lane) write(frame uint64) ring.Desc {
-	s := l.site
-	var n uint64
-	flags := uint8(packet.ACK)
-	reply := false
-	if s.cfg.fresh {
-		n, flags = l.next, packet.SYN
-		l.next += l.step
-	} else {
-		l.rng ^= l.rng << 13
-		l.rng ^= l.rng >> 7
-		l.rng ^= l.rng << 17
-		n = (l.rng >> 32) * uint64(s.cfg.connections) >> 32
-		if s.cfg.method == service.NAT {
-			reply = l.reply
-			l.reply = !l.reply
-		}
-	}
-	src, sport := s.client(n)
-	dst, dport := s.destination(n), uint16(80)
-	if reply {
-		v := s.svc.Servers[n%uint64(s.cfg.servers)]
-		src, dst, sport, dport = v.Addr, src, v.Port, sport
-	}
-	addr := frame&^(ring.FrameSize-1) + ring.Headroom
-	b := l.frames.Mem[addr:][:128]
-	copy(b, ownMAC[:])
-	copy(b[6:], gatewayMAC[:])
-	length := frameLength
-	if s.cfg.family == 4 {
-		binary.BigEndian.PutUint16(b[12:], packet.EtherIPv4)
-		h := b[14:54]
-		binary.BigEndian.PutUint64(h, 0x4500_0028_0000_4000)
-		binary.BigEndian.PutUint32(h[8:], 0x4006_0000)
-		src.Put4(h[12:])
-		dst.Put4(h[16:])
-		packet.SetHeaderChecksum(h)
-		writeTCP(h[20:], sport, dport, flags)
-	} else {
-		binary.BigEndian.PutUint16(b[12:], packet.EtherIPv6)
-		h := b[14:74]
-		binary.BigEndian.PutUint64(h, 0x6000_0000_0014_0640)
-		src.Put16(h[8:])
-		dst.Put16(h[24:])
-		writeTCP(h[40:], sport, dport, flags)
-		length = 74
-	}
-	return ring.Desc{Addr: addr, Len: uint32(length)}
-}
-
-// writeTCP makes a header with no payload; its checksum is arbitrary, which the dataplane does not mind.
-func writeTCP(h []byte, sport, dport uint16, flags uint8) {
-	binary.BigEndian.PutUint16(h, sport)
-	binary.BigEndian.PutUint16(h[2:], dport)
-	binary.BigEndian.PutUint64(h[4:], 0x0000_0001_0000_0001)
-	h[12], h[13], h[14], h[15] = 0x50, flags, 0xff, 0xff
-	binary.BigEndian.PutUint32(h[16:], 0x1234_0000)
 }
