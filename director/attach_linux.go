@@ -286,7 +286,7 @@ func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
 		for _, q := range s.queues {
 			count += len(q)
 		}
-		r := &runner{seat: s, mode: mode}
+		r := &runner{seat: s, pace: pace{mode: mode}}
 		// Every ring may be full at once, and a batch of each port, what waits for neighbours and what is being cut into
 		// fragments is on top.
 		frames := count*sizes.FramesFor() + len(s.queues)*worker.MaxBatch + spareFrames

@@ -1,8 +1,8 @@
 package director
 
 import (
-	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,42 +12,11 @@ import (
 	"github.com/fastlb/fastlb/worker"
 )
 
-// pollMode is how a worker waits for packets.
-type pollMode uint8
-
-const (
-	pollAdaptive  pollMode = iota // spins for spinTime after the last packet, then sleeps
-	pollBusy                      // never sleeps
-	pollInterrupt                 // sleeps as soon as nothing is there
-)
-
-func parsePoll(s string) (pollMode, error) {
-	switch s {
-	case "adaptive", "":
-		return pollAdaptive, nil
-	case "busy":
-		return pollBusy, nil
-	case "interrupt":
-		return pollInterrupt, nil
-	}
-	return 0, fmt.Errorf("workers.poll: %q is not busy, adaptive or interrupt", s)
-}
-
-func (m pollMode) String() string { return [...]string{"adaptive", "busy", "interrupt"}[m] }
-
-const (
-	spinTime     = 50 * time.Microsecond
-	wakeInterval = 100 * time.Millisecond // an idle worker looks after timers so often
-	sendInterval = time.Millisecond       // and so often while frames are on their way out
-	restTime     = 10 * time.Millisecond  // after waits that end without a packet again and again
-	restAfter    = 16
-)
-
 // runner is a worker with its thread: it calls Round, and decides when to sleep.
 type runner struct {
 	seat    seat
 	worker  *worker.Worker
-	mode    pollMode
+	pace    pace
 	hand    *worker.Handover // nil: a single worker
 	umem    *ring.UMEM
 	frames  int            // of the UMEM
@@ -77,7 +46,7 @@ func (r *runner) stop() {
 
 // wakeUp ends the worker's sleep, so that it takes in a new snapshot at once.
 func (r *runner) wakeUp() {
-	if r.mode != pollBusy {
+	if r.pace.mode != pollBusy {
 		_ = r.poller.Wake() // its failure costs a tenth of a second
 	}
 }
@@ -97,15 +66,14 @@ func (r *runner) run() {
 	r.worker.Idle()
 }
 
-// loop runs rounds. The clock is read once a round; what a round took is known at the next one's start.
+// loop runs rounds. The clock is read once a round: its end is the next one's start.
 func (r *runner) loop() {
 	stats := r.worker.Stats()
-	last := r.now()
-	idleSince := last
+	now := r.now()
+	r.pace.begin(now)
 	handed := stats.Handed.Load()
 	barren := 0
 	for !r.stopping.Load() {
-		now := r.now()
 		n := r.worker.Round(now)
 		if h := stats.Handed.Load(); h != handed {
 			handed = h
@@ -113,21 +81,19 @@ func (r *runner) loop() {
 				o.wakeUp()
 			}
 		}
+		start := now
+		now = r.now()
 		if n > 0 {
-			end := r.now()
-			stats.BusyTime.Add(uint64(end - now))
-			idleSince, last, barren = end, end, 0
+			stats.BusyTime.Add(uint64(now - start))
+			r.pace.worked(start, now)
+			barren = 0
 			continue
 		}
-		stats.IdleTime.Add(uint64(max(now-last, 0)))
-		last = now
-		if r.mode == pollBusy || r.mode == pollAdaptive && now-idleSince < clock.Time(spinTime) {
-			continue
+		if r.pace.sleeps(now) && (r.hand == nil || !r.hand.Pending(r.seat.id)) {
+			barren = r.sleep(now, barren)
+			now = r.now()
 		}
-		if r.hand != nil && r.hand.Pending(r.seat.id) {
-			continue
-		}
-		barren = r.sleep(now, barren)
+		stats.IdleTime.Add(uint64(now - start))
 	}
 }
 
@@ -135,18 +101,9 @@ func (r *runner) loop() {
 // socket whose interface is gone is always ready, and must not spin.
 func (r *runner) sleep(now clock.Time, barren int) int {
 	r.worker.Idle()
-	timeout := wakeInterval
-	if wake := r.worker.Wake(); wake < clock.Never {
-		timeout = min(timeout, max(time.Duration(wake-now), 0))
-	}
-	for _, s := range r.sockets {
-		if s.Outstanding() > 0 {
-			timeout = min(timeout, sendInterval)
-			break
-		}
-	}
+	unsent := slices.ContainsFunc(r.sockets, (*ring.Socket).Unsent)
 	r.worker.Stats().Sleeps.Add(1)
-	ready, err := r.poller.Wait(timeout)
+	ready, err := r.poller.Wait(r.pace.timeout(now, r.worker.Wake(), unsent))
 	if err != nil || ready > 0 && barren >= restAfter {
 		time.Sleep(restTime)
 	}
