@@ -36,6 +36,9 @@
 //
 // Built with the tag fastlb_debug every move is checked against this graph, and a wrong one panics.
 //
+// A packet that is longer than a frame lies in several, a chain of descriptors (chain.go), which a socket with KeepChains
+// gives and takes whole.
+//
 // # Memory order
 //
 // Go's atomics are sequentially consistent, which is more than the rings need: on amd64 a store is an XCHG (some 20

@@ -15,6 +15,8 @@ type Socket struct {
 	outstanding uint32 // transmitted and not yet completed
 	copies      bool   // copy mode: the kernel sends inside of wakeTX and nowhere else
 	alwaysWake  bool   // busy polling: the kernel works only inside our system calls
+	chains      bool   // packets may lie in several frames
+	skip        bool   // the packet that is on its way is too long: its frames are freed as they come
 	counters    Counters
 
 	*kernelSocket // the file descriptor and mappings; nil on plain memory
@@ -51,11 +53,13 @@ type Counters struct {
 	TXFull      atomic.Uint64 // descriptors that did not fit into the TX ring
 	FillStarved atomic.Uint64 // refills that left room in the fill ring for want of free frames
 	BadIndex    atomic.Uint64 // a ring index of the other side was seen where it cannot be
+	LongChains  atomic.Uint64 // packets of more than MaxChain frames, which were freed
 }
 
 func (s *Socket) count(c *atomic.Uint64, n uint64) { c.Store(c.Load() + n) }
 
-// Receive takes up to len(d) packets from the RX ring. Their frames are the caller's from now on.
+// Receive takes up to len(d) packets from the RX ring. Their frames are the caller's from now on. A packet of several
+// frames is given whole or not yet, so with KeepChains d has room for MaxChain at least.
 //
 //fastlb:hot
 func (s *Socket) Receive(d []Desc) int {
@@ -64,6 +68,9 @@ func (s *Socket) Receive(d []Desc) int {
 		return 0
 	}
 	s.rx.take(d[:n])
+	if s.chains {
+		return s.receiveWhole(d, n)
+	}
 	s.rx.release(n)
 	s.frames.audit.moveDescs(d[:n], ownerKernelRX, ownerWorker)
 	return int(n)
@@ -72,12 +79,15 @@ func (s *Socket) Receive(d []Desc) int {
 // Transmit puts descriptors on the TX ring and returns how many it took, counting from the front: their frames are the
 // socket's until Complete gives them back; the rest stay the caller's. The kernel is not woken before Kick. At most as many
 // frames as the TX ring has slots are outstanding, wherever in the kernel they are: a stuck interface cannot take the
-// frames of the others' fill rings.
+// frames of the others' fill rings. With KeepChains a packet of several frames is taken whole or not.
 //
 //fastlb:hot
 func (s *Socket) Transmit(d []Desc) int {
 	n := s.tx.room(min(uint32(len(d)), uint32(len(s.tx.slots))-s.outstanding))
 	if int(n) < len(d) {
+		if s.chains {
+			n = wholeOf(d, n)
+		}
 		s.count(&s.counters.TXFull, uint64(len(d)-int(n)))
 	}
 	if n == 0 {
