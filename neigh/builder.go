@@ -199,7 +199,7 @@ func (b *Builder) route(r *Route, f int) route {
 			continue
 		}
 		i := &b.interfaces[v.Interface]
-		w := via{iface: int32(v.Interface), up: i.Up, weight: max(v.Weight, 1), mtu: i.MTU}
+		w := via{iface: int32(v.Interface), up: i.Up, weight: max(v.Weight, 1), mtu: i.Longest()}
 		if r.MTU > 0 && (r.MTU < w.mtu || w.mtu == 0) {
 			w.mtu = r.MTU
 		}

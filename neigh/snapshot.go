@@ -27,9 +27,18 @@ type Interface struct {
 	VLAN   uint16
 	MAC    [6]byte
 	MTU    uint32
+	Limit  uint32         // longest packet that the dataplane carries there, where its frames are shorter than the MTU; 0: the MTU
 	Addrs  []netip.Prefix // in order: the first of each family is the source of what the director itself sends
 	Up     bool
 	Gone   bool // it was removed; the entry stands so that the numbers of the others stay
+}
+
+// Longest is the longest packet that can be sent on the interface.
+func (i *Interface) Longest() uint32 {
+	if i.Limit > 0 {
+		return min(i.MTU, i.Limit)
+	}
+	return i.MTU
 }
 
 // Kind is the outcome of a route look-up.
@@ -48,7 +57,7 @@ type Result struct {
 	Hop       HopID       // 0 while the neighbour is not known
 	Interface int         // index into Snapshot.Interfaces
 	Next      netip.Addr  // the neighbour to ask for
-	MTU       uint32      // of the path: the route's metric or the interface's
+	MTU       uint32      // of the path: the route's metric or the interface's Longest
 	Source    packet.Addr // preferred source address
 }
 

@@ -24,6 +24,7 @@ type StaticInterface struct {
 	VLAN      uint16
 	MAC       [6]byte
 	MTU       uint32 // 0: the parent's, or 1500
+	Limit     uint32 // Interface.Limit; 0: the parent's, or none
 	Addresses []netip.Prefix
 }
 
@@ -65,7 +66,7 @@ func NewStatic(cfg StaticConfig) (*Static, error) {
 		s.byName[c.Name] = i
 	}
 	for i, c := range cfg.Interfaces {
-		list[i] = Interface{Name: c.Name, VLAN: c.VLAN, MAC: c.MAC, MTU: c.MTU, Addrs: c.Addresses, Up: true}
+		list[i] = Interface{Name: c.Name, VLAN: c.VLAN, MAC: c.MAC, MTU: c.MTU, Limit: c.Limit, Addrs: c.Addresses, Up: true}
 		parent[i] = i
 		if c.Parent != "" {
 			p, ok := s.byName[c.Parent]
@@ -76,6 +77,9 @@ func NewStatic(cfg StaticConfig) (*Static, error) {
 			parent[i] = p
 			if list[i].MTU == 0 {
 				list[i].MTU = cfg.Interfaces[p].MTU
+			}
+			if list[i].Limit == 0 {
+				list[i].Limit = cfg.Interfaces[p].Limit
 			}
 			if list[i].MAC == ([6]byte{}) {
 				list[i].MAC = cfg.Interfaces[p].MAC

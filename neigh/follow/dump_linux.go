@@ -107,12 +107,13 @@ func (f *Follower) links(n *network) (byIndex map[int]int, err error) {
 		return nil, fmt.Errorf("read the links: %w", err)
 	}
 	byIndex = make(map[int]int, len(links))
+	limits := f.limits
 	for i, l := range links {
 		byIndex[l.Attrs().Index] = i
 	}
 	for i, l := range links {
 		a := l.Attrs()
-		f := neigh.Interface{Name: a.Name, Index: a.Index, MTU: uint32(a.MTU), Up: a.Flags&net.FlagUp != 0}
+		f := neigh.Interface{Name: a.Name, Index: a.Index, MTU: uint32(a.MTU), Limit: limits[a.Index], Up: a.Flags&net.FlagUp != 0}
 		if len(a.HardwareAddr) == 6 {
 			f.MAC = [6]byte(a.HardwareAddr)
 		}
@@ -122,6 +123,7 @@ func (f *Follower) links(n *network) (byIndex map[int]int, err error) {
 			if p, ok := byIndex[a.ParentIndex]; ok {
 				parent = p
 			}
+			f.Limit = limits[a.ParentIndex]
 		}
 		n.interfaces, n.parent = append(n.interfaces, f), append(n.parent, parent)
 	}

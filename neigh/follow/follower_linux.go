@@ -63,6 +63,7 @@ type Follower struct {
 	static   map[netip.Addr][6]byte
 	fixed    map[hopKey]bool // static neighbours as they were set
 	used     map[hopKey]used
+	limits   map[int]uint32 // of NICs, by the kernel's index
 	ruleSeen string
 }
 
@@ -151,6 +152,17 @@ func (f *Follower) SetNeighbors(list map[netip.Addr][6]byte) {
 		f.setStatic()
 		return true
 	})
+}
+
+// SetLimits tells how long packets the dataplane carries on NICs, by the kernel's interface index, where that is less than
+// their MTU allows (neigh.Interface.Limit). VLANs have their NIC's.
+func (f *Follower) SetLimits(limits map[int]uint32) (err error) {
+	f.do(func() bool {
+		f.limits = maps.Clone(limits)
+		err = f.resync()
+		return true
+	})
+	return err
 }
 
 // do runs a function in the loop and waits for it; after Close it does nothing.

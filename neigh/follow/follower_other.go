@@ -29,5 +29,8 @@ func (*Follower) Keep([]neigh.HopID) {}
 // SetNeighbors does nothing.
 func (*Follower) SetNeighbors(map[netip.Addr][6]byte) {}
 
+// SetLimits does nothing.
+func (*Follower) SetLimits(map[int]uint32) error { return nil }
+
 // Close does nothing.
 func (*Follower) Close() error { return nil }
