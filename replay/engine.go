@@ -3,6 +3,7 @@ package replay
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/fastlb/fastlb/control"
@@ -144,6 +145,7 @@ func (e *Engine) addWorker(id int) error {
 	l.Worker, err = worker.New(worker.Config{
 		ID: id, Batch: 1, Frames: l.frames, Ports: ports, Flows: e.flows, Slots: e.slots, Counters: e.counters,
 		Snapshots: &e.snapshot, Pass: passer{e}, Handover: e.handover, Paths: &e.paths, Defence: &e.defence, Seed: uint64(id),
+		Segments: slices.Repeat([]int{ring.MaxSegments}, len(ports)),
 	})
 	if err != nil {
 		return err

@@ -20,31 +20,37 @@ func (e *Engine) Receive(name string, at clock.Time, frame []byte) {
 		e.reasons[perf.PassNotHost]++
 		return
 	}
-	if len(frame)+4*missing.n > ring.MaxPacket {
+	if len(frame)+4*missing.n > maxFrame {
 		e.reasons[perf.Oversize]++
 		return
 	}
 	var buf [ring.MaxPacket]byte
-	frame = buf[:putFrame(buf[:], frame, missing)]
+	b := buf[:]
+	if len(frame)+4*missing.n > len(b) {
+		b = make([]byte, maxFrame)
+	}
+	frame = b[:putFrame(b, frame, missing)]
 	if len(frame) >= 14 && !e.net.host(port, frame) {
 		e.reasons[perf.PassNotHost]++
 		return
 	}
+	if f := &e.net.static.Snapshot().Interfaces[e.net.ports[port]]; f.Limit > 0 && len(frame) > int(f.Limit)+18 {
+		e.reasons[perf.Oversize]++
+		return
+	}
 	l := e.lanes[e.spread(frame)]
-	base, ok := l.frames.Get()
-	if !ok {
+	if !l.ports[port].receive(frame) {
 		e.reasons[perf.NoFrame]++
 		return
 	}
-	start := base + ring.Headroom
-	n := copy(l.frames.Mem[start:], frame)
-	p := l.ports[port]
-	p.rx = append(p.rx, ring.Desc{Addr: start, Len: uint32(n)})
 	l.Round(e.now)
 	if len(e.lanes) > 1 {
 		e.round()
 	}
 }
+
+// maxFrame is the longest frame of a capture: the longest IP packet behind an Ethernet header and two tags.
+const maxFrame = 14 + 8 + 40 + 65535
 
 // spread is the worker of a frame: its RSS hash through an indirection table of 128 entries that goes round the workers,
 // as NICs have it. What has no addresses goes to the first.

@@ -10,7 +10,7 @@
 //
 // Established packets never leave established.go. Everything rarer leaves by one call into another file: opening
 // connections (miss.go), ICMP errors about connections (icmp.go), errors that the director sends (icmpsend.go), fragments
-// (fragment.go), next hops without a MAC (hold.go), states, counts and expiry (state.go).
+// (fragment.go), packets of several frames (chain.go), next hops without a MAC (hold.go), states, counts and expiry (state.go).
 //
 // A worker has one owner goroutine, never locks, never allocates per packet and reads no clock: time is Round's
 // argument. What it is not: it opens no sockets and follows no network; live, replay and bench give it their Ports and

@@ -31,8 +31,7 @@ type handoverSlot struct {
 	turn  atomic.Uint64 // position when free, position+1 when filled; published by whoever is done with the slot
 	port  int
 	iface int
-	n     int
-	ip    [ring.MaxPacket]byte
+	ip    []byte // grows to the longest fragment that came by here
 }
 
 // NewHandover makes the queues for a number of workers.
@@ -43,6 +42,7 @@ func NewHandover(workers int) *Handover {
 		q.slots = make([]handoverSlot, handoverSlots)
 		for j := range q.slots {
 			q.slots[j].turn.Store(uint64(j))
+			q.slots[j].ip = make([]byte, 0, ring.MaxPacket)
 		}
 	}
 	return h
@@ -57,9 +57,6 @@ func (h *Handover) owner(k *fragKey) int {
 // give copies a fragment to its owner's queue; false: the queue is full.
 func (h *Handover) give(owner int, k *pkt) bool {
 	q := &h.queues[owner]
-	if k.len() > ring.MaxPacket {
-		return false
-	}
 	for {
 		pos := q.head.Load()
 		s := &q.slots[pos%handoverSlots]
@@ -67,7 +64,7 @@ func (h *Handover) give(owner int, k *pkt) bool {
 		case turn < pos:
 			return false
 		case turn == pos && q.head.CompareAndSwap(pos, pos+1):
-			s.port, s.iface, s.n = k.port, k.iface, copy(s.ip[:], k.ip())
+			s.port, s.iface, s.ip = k.port, k.iface, append(s.ip[:0], k.ip()...)
 			s.turn.Store(pos + 1)
 			return true
 		}
@@ -97,7 +94,7 @@ func (w *Worker) takeHandover() int {
 }
 
 func (w *Worker) takeFragment(s *handoverSlot) {
-	k := pkt{buf: s.ip[:], end: s.n, frame: noFrame, port: s.port, iface: s.iface, frames: 1}
+	k := pkt{buf: s.ip, end: len(s.ip), frame: noFrame, port: s.port, iface: s.iface, frames: 1}
 	var f piece
 	if !f.parse(k.ip()) {
 		w.dispose(&k, perf.BadIPHeader)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/neigh"
@@ -15,7 +16,7 @@ import (
 const (
 	holdPerHop  = 64
 	holdTotal   = 256
-	holdWhole   = 16 // reassembled ones among them, which keep their place in the reassembler
+	holdWhole   = 16 // long ones among them: reassembled, which keep their place in the reassembler, or larger than a frame
 	holdTimeout = 3 * clock.Second
 )
 
@@ -74,16 +75,20 @@ func (w *Worker) hold(k *pkt, r *neigh.Result, u undo) {
 		if h.next == r.Next && h.iface == r.Interface {
 			n++
 		}
-		if h.k.whole != nil {
+		if h.k.frame == noFrame {
 			whole++
 		}
 	}
 	if n == 0 && w.ask != nil {
 		w.ask.Ask(r.Interface, r.Next)
 	}
-	if n >= holdPerHop || len(w.holds.list) >= holdTotal || k.whole != nil && whole >= holdWhole {
+	w.inOnePiece(k)
+	if n >= holdPerHop || len(w.holds.list) >= holdTotal || k.frame == noFrame && whole >= holdWhole {
 		w.dispose(k, perf.NeighborQueueFull)
 		return
+	}
+	if k.frame == noFrame && k.whole == nil { // the scratch buffer is the next packet's
+		k.buf = slices.Clone(k.buf[:k.end])
 	}
 	w.holds.list = append(w.holds.list, held{k: *k, next: r.Next, iface: r.Interface, undo: u, deadline: w.now + int64(holdTimeout)})
 }

@@ -10,6 +10,7 @@ import (
 
 // schedule opens a connection for a packet that has none, or says whose packet it is (spec/connections.md 3).
 func (w *Worker) schedule(k *pkt) {
+	w.inOnePiece(k)
 	services := w.snap.Services
 	mark := services.MarkOf(k.key.Dst, k.key.Proto, k.key.DstPort)
 	svc := services.Lookup(mark, k.key.Family, k.key.Proto, k.key.Dst, k.key.DstPort)

@@ -44,8 +44,10 @@ func (w *Worker) flush(port int) {
 	o := &w.out[port]
 	p := w.ports[port]
 	var bytes uint64
+	var tails uint32 // frames that only continue a packet
 	for i := range o.d[:o.n] {
 		bytes += uint64(o.d[i].Len)
+		tails += o.d[i].Options & ring.Continued
 	}
 	sent := p.Transmit(o.d[:o.n])
 	if sent < o.n {
@@ -55,12 +57,13 @@ func (w *Worker) flush(port int) {
 	}
 	for i := sent; i < o.n; i++ {
 		bytes -= uint64(o.d[i].Len)
+		tails -= o.d[i].Options & ring.Continued
 		w.frames.Put(frameBase(o.d[i].Addr))
 	}
 	if sent < o.n {
-		w.stats.Drop(perf.TXFull, uint64(o.n-sent))
+		w.stats.Drop(perf.TXFull, uint64(packets(o.d[sent:o.n])))
 	}
-	w.stats.Sent(port, sent, bytes)
+	w.stats.Sent(port, sent-int(tails), bytes)
 	o.n = 0
 }
 
@@ -72,7 +75,7 @@ func (w *Worker) emit(k *pkt, e *egress) {
 		w.dispose(k, perf.NoPort)
 		return
 	}
-	n := k.end - k.l3
+	n := k.len()
 	limit := int(e.mtu)
 	if k.mtu > 0 {
 		limit = min(limit, k.mtu)
@@ -86,6 +89,10 @@ func (w *Worker) emit(k *pkt, e *egress) {
 		w.release(k)
 		return
 	}
+	if n <= limit && w.emitChain(k, e) {
+		return
+	}
+	w.inOnePiece(k)
 	if n <= limit && k.frame != noFrame {
 		start := e.put(k.buf, k.l3, k.v6())
 		w.queue(e.port, k.frame+uint64(start), k.end-start)
@@ -100,21 +107,10 @@ func (w *Worker) emit(k *pkt, e *egress) {
 }
 
 // emitCopy sends an IP packet that lies outside of the frames.
-func (w *Worker) emitCopy(ip []byte, e *egress) bool {
-	f, ok := w.frames.Get()
-	if !ok {
-		w.stats.Drop(perf.NoFrame, 1)
-		return false
+func (w *Worker) emitCopy(ip []byte, e *egress) {
+	if w.lay(e, nil, ip) != nil {
+		w.sendLaid(e, ip[0]>>4 == 6)
 	}
-	buf := w.mem[f:][:ring.FrameSize]
-	if ring.Headroom+len(ip) > len(buf) {
-		w.drop(f, perf.Oversize)
-		return false
-	}
-	copy(buf[ring.Headroom:], ip)
-	start := e.put(buf, ring.Headroom, ip[0]>>4 == 6)
-	w.queue(e.port, f+uint64(start), ring.Headroom+len(ip)-start)
-	return true
 }
 
 // fragment sends the IP packet of k in pieces of at most limit bytes. A packet that was reassembled keeps the cuts it came
@@ -140,19 +136,10 @@ func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 	keep := k.keepsCuts(limit - hl)
 	for off := hl; off < len(ip); {
 		n := cutLen(keep, k, off-hl, len(ip)-off, limit-hl)
-		f, ok := w.frames.Get()
-		if !ok {
-			w.stats.Drop(perf.NoFrame, 1)
+		h := w.lay(e, hdr[:hl], ip[off:off+n])
+		if h == nil {
 			return
 		}
-		buf := w.mem[f:][:ring.FrameSize]
-		if ring.Headroom+hl+n > len(buf) {
-			w.drop(f, perf.Oversize)
-			return
-		}
-		h := buf[ring.Headroom:]
-		copy(h, hdr[:hl])
-		copy(h[hl:], ip[off:off+n])
 		binary.BigEndian.PutUint16(h[2:], uint16(hl+n))
 		v := uint16((off - hl) / 8)
 		if k.whole != nil {
@@ -163,8 +150,7 @@ func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 		}
 		binary.BigEndian.PutUint16(h[6:], v)
 		packet.SetHeaderChecksum(h[:hl])
-		start := e.put(buf, ring.Headroom, false)
-		w.queue(e.port, f+uint64(start), ring.Headroom+hl+n-start)
+		w.sendLaid(e, false)
 		if off == hl && hl > 20 {
 			stripOptions(hdr[20:hl])
 		}
@@ -216,21 +202,19 @@ func (w *Worker) fragment6(k *pkt, ip []byte, e *egress, limit int) {
 	if id == 0 {
 		id = uint32(w.nextID())<<16 | uint32(w.nextID())
 	}
+	if hl+8 > len(w.chains.header) {
+		w.stats.Drop(perf.Oversize, 1)
+		return
+	}
+	hdr := w.chains.header[:hl+8]
 	keep := k.keepsCuts(limit - hl - 8)
 	for off := hl; off < len(ip); {
 		n := cutLen(keep, k, off-hl, len(ip)-off, limit-hl-8)
-		f, ok := w.frames.Get()
-		if !ok {
-			w.stats.Drop(perf.NoFrame, 1)
+		copy(hdr, ip[:hl])
+		h := w.lay(e, hdr, ip[off:off+n])
+		if h == nil {
 			return
 		}
-		buf := w.mem[f:][:ring.FrameSize]
-		if ring.Headroom+hl+8+n > len(buf) {
-			w.drop(f, perf.Oversize)
-			return
-		}
-		h := buf[ring.Headroom:]
-		copy(h, ip[:hl])
 		binary.BigEndian.PutUint16(h[4:], uint16(hl-40+8+n))
 		last := lastNextHeader(h[:hl])
 		h[hl], h[hl+1] = h[last], 0
@@ -241,9 +225,7 @@ func (w *Worker) fragment6(k *pkt, ip []byte, e *egress, limit int) {
 		}
 		binary.BigEndian.PutUint16(h[hl+2:], v)
 		binary.BigEndian.PutUint32(h[hl+4:], id)
-		copy(h[hl+8:], ip[off:off+n])
-		start := e.put(buf, ring.Headroom, true)
-		w.queue(e.port, f+uint64(start), ring.Headroom+hl+8+n-start)
+		w.sendLaid(e, true)
 		off += n
 	}
 }

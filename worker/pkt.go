@@ -11,25 +11,28 @@ const noFrame = ^uint64(0)
 
 // pkt is a packet off the hot path: where it lies and what was parsed. The frame's owner is whoever holds the pkt.
 type pkt struct {
-	buf    []byte // the whole frame, or a side buffer with headroom
-	l3     int    // offset in buf of the IP header
-	l4     int    // offset in buf of the transport or ICMP header
-	end    int    // offset in buf of the packet's end
-	frame  uint64 // address of the frame; noFrame: a side buffer
-	port   int    // arrived here
-	iface  int    // logical interface of arrival, -1 unknown
-	key    packet.Tuple
-	p      packet.Parsed
-	mtu    int       // of the path, where that is narrower than the link; 0: it is not
-	frames int       // received frames that this packet stands for: 1, or the number of its fragments
-	whole  *datagram // the reassembly it came from; nil for a packet that came whole
-	fragID uint32    // IPv6: identification of the fragments it came in
-	forced bool      // a forwarded ICMP error: DF does not count, and no error is sent about it
+	buf     []byte      // the whole frame, or a side buffer with headroom
+	l3      int         // offset in buf of the IP header
+	l4      int         // offset in buf of the transport or ICMP header
+	end     int         // offset in buf of the packet's end
+	frame   uint64      // address of the frame; noFrame: a side buffer
+	rest    []ring.Desc // further frames of the packet, good for the round (chain.go); nil: all of it is in buf
+	restLen int         // bytes in these
+	port    int         // arrived here
+	iface   int         // logical interface of arrival, -1 unknown
+	key     packet.Tuple
+	p       packet.Parsed
+	mtu     int       // of the path, where that is narrower than the link; 0: it is not
+	frames  int       // received frames that this packet stands for: 1, or the number of its fragments
+	whole   *datagram // the reassembly it came from; nil for a packet that came whole
+	fragID  uint32    // IPv6: identification of the fragments it came in
+	forced  bool      // a forwarded ICMP error: DF does not count, and no error is sent about it
 }
 
+// ip is the IP packet; of one in several frames, what is in the first.
 func (k *pkt) ip() []byte { return k.buf[k.l3:k.end] }
 func (k *pkt) v6() bool   { return k.buf[k.l3]>>4 == 6 }
-func (k *pkt) len() int   { return k.end - k.l3 }
+func (k *pkt) len() int   { return k.end - k.l3 + k.restLen }
 
 // load makes k the packet in frame d as parsed in p.
 func (w *Worker) load(k *pkt, port int, d ring.Desc, p *packet.Parsed) {
@@ -54,7 +57,8 @@ func (k *pkt) reparse() {
 func (w *Worker) release(k *pkt) {
 	if k.frame != noFrame {
 		w.frames.Put(k.frame)
-		k.frame = noFrame
+		w.putFrames(k.rest)
+		k.frame, k.rest = noFrame, nil
 	}
 	if k.whole != nil {
 		w.reasm.free(k.whole)
@@ -70,6 +74,7 @@ func (w *Worker) dispose(k *pkt, r perf.Reason) {
 
 // toKernel hands the packet to the kernel's stack.
 func (w *Worker) toKernel(k *pkt, r perf.Reason) {
+	w.inOnePiece(k)
 	if w.pass != nil && w.pass.Pass(k.iface, k.ip(), k.frames) {
 		w.stats.Passed(r, uint64(k.frames))
 	} else {

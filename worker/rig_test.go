@@ -223,8 +223,8 @@ func (r *rig) account() {
 		for port, k := range l.kernels {
 			n += k.Drain(a[:]) + len(l.spare[port])
 		}
-		if n != 256 {
-			r.t.Errorf("worker %d: %d of 256 frames are accounted for", i, n)
+		if n != l.frames.Cap() {
+			r.t.Errorf("worker %d: %d of %d frames are accounted for", i, n, l.frames.Cap())
 		}
 	}
 }

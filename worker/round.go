@@ -22,7 +22,11 @@ func (w *Worker) Round(now clock.Time) int {
 		w.lap(StageTransmit)
 		p.Complete(w.frames)
 		got := p.Receive(w.descs[:w.batch])
-		if got > 0 {
+		switch {
+		case got == 0:
+		case w.chained(w.descs[:got]):
+			n += w.receiveChains(port, w.descs[:got])
+		default:
 			w.receive(port, w.descs[:got])
 			n += got
 		}

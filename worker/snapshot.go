@@ -131,7 +131,7 @@ func (s *Snapshot) newEgress(h *neigh.Hop) egress {
 	}
 	f := &s.Net.Interfaces[h.Interface]
 	outer, inner, nic := s.tags(h.Interface)
-	e.port, e.mtu = s.portOf(nic), f.MTU
+	e.port, e.mtu = s.portOf(nic), f.Longest()
 	copy(e.l2[0:], h.MAC[:])
 	copy(e.l2[6:], f.MAC[:])
 	e.l2len = 12

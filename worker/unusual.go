@@ -28,6 +28,9 @@ func (w *Worker) transport(k *pkt) {
 		return
 	}
 	ref, dir := w.flows.Lookup(&k.key)
+	if k.rest != nil && !w.staysChained(k, ref) {
+		w.inOnePiece(k)
+	}
 	if ref != 0 && dir == flow.Out {
 		w.reply(k, ref, w.flows.Conn(ref))
 		return
@@ -179,6 +182,9 @@ func (w *Worker) forward(k *pkt, c *flow.Conn) {
 	case service.Tunnel:
 		payload := k.l3 + k.unfragmentable(ip)
 		k.l3 = w.encapsulate(k.buf, k.l3, k.end, t, r.Source, &k.key)
+		if k.rest != nil {
+			lengthen(k.ip(), k.restLen, t.tunnel == service.GUE)
+		}
 		if k.whole != nil {
 			k.whole.inside = payload - k.l3 - k.unfragmentable(k.ip())
 			k.whole.otherOuter = ip[0]>>4 != k.buf[k.l3]>>4

@@ -41,6 +41,7 @@ type Config struct {
 	Handover  *Handover // between the workers of one director; nil when there is only one
 	Defence   *Defence  // drop_packet's count, shared by the workers of one director; nil: this worker's own
 	Paths     *Paths    // path MTUs, shared by the workers of one director; nil: this worker's own
+	Segments  []int     // by port: frames of the longest packet that it carries (XDP_USE_SG); nil: one
 	Seed      uint64    // for IPv4 identifications of what the director itself sends
 	LimitICMP bool      // rate-limit ICMP errors as the kernel does; off in replay
 }
@@ -66,6 +67,7 @@ type Worker struct {
 	probes [MaxBatch]flow.Probe
 	parsed [MaxBatch]packet.Parsed
 	out    []outbox // by port
+	chains chains
 
 	pass     Passer
 	ask      Asker
@@ -118,6 +120,9 @@ func New(cfg Config) (*Worker, error) {
 	w.out = make([]outbox, len(cfg.Ports))
 	for i := range w.out {
 		w.out[i].d = make([]ring.Desc, MaxBatch)
+	}
+	if w.chains.init(cfg.Segments, len(cfg.Ports)); w.chains.scratch != nil {
+		w.batch = max(w.batch, ring.MaxChain)
 	}
 	w.expireFn = w.expire
 	w.stats.Init(len(cfg.Ports))

@@ -19,7 +19,8 @@
 // 192.0.2.1/24 and 10.0.0.1/24, a gateway 192.0.2.254, servers 10.0.0.11 to .14, and the same in IPv6: 2001:db8::/64
 // with the gateway ::fe, servers fd00::11 to ::14.
 //
-//	interface NAME MAC [ADDRESS/LEN]... [mtu N] [parent NAME vlan N]
+//	interface NAME MAC [ADDRESS/LEN]... [mtu N] [limit N] [parent NAME vlan N]
+//	                    limit: the driver has no multi-buffer, the longest packet is N bytes whatever the MTU
 //	neighbor ADDRESS MAC
 //	route PREFIX [via ADDRESS] [dev NAME] [mtu N] [local]
 //	capacity N          of the connection table

@@ -111,6 +111,9 @@ func (s *site) iface(w []string) error {
 		case x == "mtu":
 			n, err = strconv.ParseUint(next(), 10, 31)
 			f.MTU = uint32(n)
+		case x == "limit":
+			n, err = strconv.ParseUint(next(), 10, 31)
+			f.Limit = uint32(n)
 		case x == "parent":
 			f.Parent = next()
 		case x == "vlan":
