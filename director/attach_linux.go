@@ -13,6 +13,7 @@ import (
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/numa"
 	"github.com/fastlb/fastlb/ring"
+	"github.com/fastlb/fastlb/tune"
 	"github.com/fastlb/fastlb/worker"
 	"github.com/fastlb/fastlb/xdp"
 )
@@ -28,6 +29,7 @@ type attached struct {
 	zeroCopy   bool
 	why        string // why no better mode was had
 	macs       [][6]byte
+	irqs       [][]tune.IRQ // by queue
 }
 
 // mode is the contract's word for how packets come and go.
@@ -129,7 +131,7 @@ func (d *Director) findInterfaces(topology *numa.Topology) error {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
 		}
-		n := &attached{nic: nic{name: f.Name, index: f.Index, node: topology.NICNode(f.Name)}, want: c.Attach, macs: macsOf(net, f.Index)}
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name, topology)}, want: c.Attach, macs: macsOf(net, f.Index)}
 		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
 		n.total = d.countQueues(f.Name)
 		for q := range n.total {
@@ -141,9 +143,6 @@ func (d *Director) findInterfaces(topology *numa.Topology) error {
 			if q >= n.total {
 				faults = append(faults, fmt.Errorf("interface %s: queues: there is no queue %d, it has %d (`ethtool -l %s`)", f.Name, q, n.total, f.Name))
 			}
-		}
-		if len(n.queues) > 0 && len(n.queues) < n.total {
-			d.log.Warn("packets that RSS sends to other queues are lost: point it at these (`ethtool -X`)", zap.String("interface", f.Name), zap.Ints("queues", n.queues), zap.Int("of", n.total))
 		}
 		if f.MTU+18 > ring.MaxPacket {
 			d.log.Warn("MTU is larger than a frame: longer packets are lost", zap.String("interface", f.Name), zap.Uint32("mtu", f.MTU), zap.Int("frame", ring.MaxPacket-18))

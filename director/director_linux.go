@@ -20,6 +20,7 @@ import (
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/neigh/follow"
+	"github.com/fastlb/fastlb/numa"
 	"github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/worker"
 	"github.com/fastlb/fastlb/xdp"
@@ -43,6 +44,7 @@ type Director struct {
 	programs *xdp.Programs
 	nics     []*attached
 	state    *state
+	topology *numa.Topology
 	counters *service.Counters
 	tun      *tun
 	runners  []*runner
@@ -72,7 +74,7 @@ func New(opt Options) (_ *Director, err error) {
 			err = errors.Join(err, d.unwind())
 		}
 	}()
-	for _, stage := range []func() error{d.followNetwork, d.attachInterfaces, d.openTable, d.openTun, d.makeWorkers, d.restore, d.runWorkers} {
+	for _, stage := range []func() error{d.followNetwork, d.attachInterfaces, d.openTable, d.tuneQueues, d.openTun, d.makeWorkers, d.restore, d.runWorkers} {
 		if err := stage(); err != nil {
 			return nil, err
 		}

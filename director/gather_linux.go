@@ -71,6 +71,7 @@ func (d *Director) status() (Status, error) {
 		s.Workers = append(s.Workers, w)
 		s.Flows.Refused += r.worker.Stats().NoRoom.Load()
 	}
+	s.Placement = d.placement()
 	counts, err := d.programs.Counters()
 	faults = append(faults, err)
 	for e, n := range counts {

@@ -18,6 +18,7 @@ type Status struct {
 	Services   int               `json:"services"`
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Workers    []WorkerStatus    `json:"workers"`
+	Placement  []QueuePlace      `json:"placement"` // of each queue that has a worker
 	Flows      FlowStatus        `json:"flows"`
 	Kernel     PassStatus        `json:"kernel"`             // what was handed back to the kernel's stack
 	Steering   map[string]uint64 `json:"steering,omitempty"` // packets by how the XDP programs ended

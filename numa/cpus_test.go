@@ -1,6 +1,7 @@
 package numa
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -49,36 +50,64 @@ func FuzzParseCPUs(f *testing.F) {
 func file(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 
 func TestTopology(t *testing.T) {
-	top, err := ReadFrom(fstest.MapFS{
-		"devices/system/node/online":        file("0-1\n"),
-		"devices/system/node/node0/cpulist": file("0-3,8-11\n"),
-		"devices/system/node/node1/cpulist": file("4-7,12-15\n"),
-		"class/net/eth0/device/numa_node":   file("1\n"),
-		"class/net/eth1/device/numa_node":   file("-1\n"),
-		"class/net/lo/mtu":                  file("65536\n"),
-	})
+	tree := fstest.MapFS{
+		"devices/system/node/online":                file("0-2\n"),
+		"devices/system/node/has_memory":            file("0,2\n"),
+		"devices/system/node/node0/cpulist":         file("0-3,8-11\n"),
+		"devices/system/node/node1/cpulist":         file("4-7,12-15\n"),
+		"devices/system/node/node2/cpulist":         file("16\n"),
+		"devices/system/node/node1/distance":        file("21 10 12\n"),
+		"devices/system/cpu/isolated":               file("8-9\n"),
+		"bus/pci/devices/0000:01:00.0/numa_node":    file("1\n"),
+		"bus/pci/devices/0000:02:00.0/numa_node":    file("-1\n"),
+		"bus/virtio/devices/virtio0/vendor":         file("0x1\n"),
+		"devices/system/cpu/cpu0/topology/x":        file("\n"),
+		"devices/system/cpu/cpu16/topology/y":       file("\n"),
+		"devices/system/cpu/cpu1/topology/core_id":  file("1\n"),
+		"bus/pci/devices/0000:03:00.0/numa_node":    file("nonsense\n"),
+		"bus/platform/devices/0000:04:00.0/numa_no": file("1\n"),
+	}
+	for c := range 8 { // CPU c and c + 8 are one core
+		both := file(CPUs{c, c + 8}.String())
+		tree[fmt.Sprintf("devices/system/cpu/cpu%d/topology/core_cpus_list", c)] = both
+		tree[fmt.Sprintf("devices/system/cpu/cpu%d/topology/thread_siblings_list", c+8)] = both
+	}
+	top, err := ReadFrom(tree)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int{"eth0": 1, "eth1": -1, "lo": -1, "none": -1} {
-		if got := top.NICNode(name); got != want {
-			t.Errorf("node of %s is %d, want %d", name, got, want)
+	for device, want := range map[string]int{"0000:01:00.0": 1, "0000:02:00.0": -1, "0000:03:00.0": -1, "0000:04:00.0": -1, "virtio0": -1, "": -1, "*": -1, "../x": -1} {
+		if got := top.DeviceNode(device); got != want {
+			t.Errorf("node of %q is %d, want %d", device, got, want)
 		}
 	}
 	if got := top.CPUs(1).String(); got != "4-7,12-15" {
 		t.Errorf("CPUs of node 1: %s", got)
 	}
-	if got := top.CPUs(-1).String(); got != "0-15" {
-		t.Errorf("all CPUs: %s", got)
+	if got := top.CPUs(-1).String() + " " + top.Online.String() + " " + top.Isolated.String(); got != "0-16 0-16 8-9" {
+		t.Errorf("all, online and isolated CPUs: %s", got)
 	}
-	if top.NodeOf(9) != 0 || top.NodeOf(12) != 1 || top.NodeOf(16) != -1 {
+	if top.NodeOf(9) != 0 || top.NodeOf(12) != 1 || top.NodeOf(17) != -1 {
 		t.Error("NodeOf is wrong")
+	}
+	if got := fmt.Sprint(top.Core(3), top.Core(11), top.Core(16), top.Core(99)); got != "3,11 3,11 16 99" {
+		t.Errorf("cores: %s", got)
+	}
+	if got := fmt.Sprint(top.MemoryNode(0), top.MemoryNode(1), top.MemoryNode(2), top.MemoryNode(-1)); got != "0 2 2 -1" {
+		t.Errorf("nodes of memory: %s", got)
+	}
+	if !top.Has(2) || top.Has(3) || top.Has(-1) {
+		t.Error("Has is wrong")
+	}
+	tree["devices/system/node/node1/distance"] = file("far\n")
+	if _, err := ReadFrom(tree); err == nil {
+		t.Error("a distance that is no number was read")
 	}
 }
 
 func TestTopologyWithoutNUMA(t *testing.T) {
 	top, err := ReadFrom(fstest.MapFS{"devices/system/cpu/online": file("0-1\n")})
-	if err != nil || len(top.Nodes) != 1 || top.CPUs(0).String() != "0-1" {
+	if err != nil || len(top.Nodes) != 1 || top.CPUs(0).String() != "0-1" || top.Online.String() != "0-1" || top.MemoryNode(0) != 0 {
 		t.Errorf("%+v, %v", top, err)
 	}
 	if _, err := ReadFrom(fstest.MapFS{}); err == nil {

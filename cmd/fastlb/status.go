@@ -93,12 +93,46 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		}
 	}
 	workers.print(out)
+	printPlacement(out, s.Placement)
 	printSyscalls(out, &t)
 	printReasons(out, "Dropped", t.Drops)
 	printReasons(out, "Left to the kernel", t.Passes)
 	printServices(out, list)
 	printAges(out, list)
 }
+
+// printPlacement writes where each queue is handled: its NIC's node, its interrupts with the CPUs that take them and those
+// CPUs' node, its worker with the CPU and node that it runs on.
+func printPlacement(out io.Writer, list []director.QueuePlace) {
+	if len(list) == 0 {
+		return
+	}
+	w := table{align: "lrrrrrrr"}
+	w.row("Queue", "NIC's node", "IRQ", "IRQ's CPU", "its node", "Worker", "Worker's CPU", "its node")
+	for i := range list {
+		p := &list[i]
+		var irqs, cpus, nodes []string
+		for _, irq := range p.IRQs {
+			irqs = append(irqs, strconv.Itoa(irq.IRQ))
+			cpus = append(cpus, cmp.Or(irq.CPUs, "-"))
+			nodes = append(nodes, known(irq.Node))
+		}
+		w.row(fmt.Sprintf("%s:%d", p.Interface, p.Queue), known(p.Node), every(irqs), every(slices.Compact(cpus)), every(slices.Compact(nodes)),
+			strconv.Itoa(p.Worker), known(p.CPU), known(p.CPUNode))
+	}
+	w.print(out)
+}
+
+// known writes a number of which negative ones mean that it is not known.
+func known(n int) string {
+	if n < 0 {
+		return "-"
+	}
+	return strconv.Itoa(n)
+}
+
+// every writes a list, or that there is none.
+func every(list []string) string { return cmp.Or(strings.Join(list, ","), "-") }
 
 // printServices writes the services and, indented, their servers, in the order in which LVS keeps them: a service's
 // latest server is its first.

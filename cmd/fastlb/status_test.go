@@ -20,6 +20,11 @@ func TestPrintStatus(t *testing.T) {
 		Workers: []director.WorkerStatus{{CPU: -1, Poll: "adaptive", Busy: 0.254, Drops: map[string]uint64{"no_route": 3, "runt": 12}, Passes: map[string]uint64{"no_service": 1},
 			RXPackets: 123_456, Syscalls: director.SyscallStatus{Send: 2000, Receive: 3, Poll: 470, Again: 4},
 			Queues: []director.QueueStatus{{Interface: "eth0", RXPackets: 123_456, TXPackets: 99_999, RXRingFull: 4}, {Interface: "eth0", Queue: 1}}}},
+		Placement: []director.QueuePlace{
+			{Interface: "eth0", Node: 0, IRQs: []director.IRQStatus{{IRQ: 41, CPUs: "2"}, {IRQ: 42, CPUs: "2"}}, CPU: 2, Worker: 0},
+			{Interface: "eth0", Queue: 1, Node: 0, IRQs: []director.IRQStatus{{IRQ: 43, CPUs: "0-7", Node: -1}, {IRQ: 44, CPUs: "3", Node: 1}, {IRQ: 45, Node: -1}}, CPU: 3, Worker: 1, CPUNode: 1},
+			{Interface: "eth1", Node: -1, CPU: -1, CPUNode: -1},
+		},
 		Flows:    director.FlowStatus{Entries: 2, Capacity: 1 << 20, Refused: 5, Bytes: 160 << 20, Pages: "4 KiB", State: "/run/fastlb/flows"},
 		Warnings: []string{"interface eth1: it is gone"},
 	}
@@ -46,6 +51,11 @@ func TestPrintStatus(t *testing.T) {
 		"Worker CPU Poll Queue Received Sent Busy Lost at the ring",
 		"0 - adaptive eth0:0 123.5k 99999 25 % worker late 4",
 		"eth0:1 0 0 -",
+		"",
+		"Queue NIC's node IRQ IRQ's CPU its node Worker Worker's CPU its node",
+		"eth0:0 0 41,42 2 0 0 2 0",
+		"eth0:1 0 43,44,45 0-7,3,- -,1,- 1 3 1",
+		"eth1:0 - - - - 0 - -",
 		"",
 		"System calls: send 2000, receive 3, poll 470; 0.020 a packet received; 4 broken off by the kernel",
 		"",

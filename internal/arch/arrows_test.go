@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"neigh/follow":  {"neigh"}, // the netlink half, kept out of neigh so that neigh is pure
 	"capture":       {},
 	"xdp":           {"ring"},
+	"tune":          {"numa"},
 
 	// the hot path
 	"worker": {"ring", "flow", "sched", "modes", "neigh", "numa"},
@@ -41,7 +42,7 @@ var arrows = map[string][]string{
 	"ipvsadm":  {"control"},
 	"config":   {"control", "neigh", "ipvsadm"}, // rules may be given as ipvsadm -S prints them
 	"replay":   {"worker", "capture", "config", "control", "neigh", "flow", "sched", "ring", "ipvsadm", "internal/scenario", "internal/scenario/frame"},
-	"director": {"worker", "xdp", "config", "control", "neigh", "neigh/follow", "flow", "sched", "ring", "numa", "capture", "ipvsadm"},
+	"director": {"worker", "xdp", "config", "control", "neigh", "neigh/follow", "flow", "sched", "ring", "numa", "tune", "capture", "ipvsadm"},
 	"api":      {"director", "control", "ipvsadm", "config"},
 	"metrics":  {"director", "control"},
 	"lab":      {"api", "config", "ipvsadm", "control"}, // talks to the director as any client does

@@ -37,6 +37,7 @@ var unsafeFiles = []string{
 	"numa/policy_unsafe.go",   // mbind, sched_setaffinity
 	"ring/map_unsafe.go",      // the kernel's rings
 	"service/slots_unsafe.go", // server slots in memory that outlives the process
+	"tune/rss_unsafe.go",      // RSS tables to and from drivers
 }
 
 func TestUnsafe(t *testing.T) {
