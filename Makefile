@@ -6,7 +6,8 @@
 #   make check      what CI runs
 #   make generate   what is generated and committed: the XDP program (needs clang), the drop reasons
 #   make bench      the dataplane's speed on this machine, with no NIC, beside bench/baseline.json; writes bin/bench.json
-#   make peers      the same packets through fastlb, a bare forwarder and asavie/xdp, over a veth (root)
+#   make peers      packets a second and CPU time a packet over a veth: fastlb in DR and NAT, a bare forwarder,
+#                   asavie/xdp, nftables (root; PEERS="-arms 2 -rounds 9" and the like)
 #   make fuzz       each fuzz target for FUZZTIME
 #   make cover      test coverage by function, in bin/cover.txt
 #   make conformance  the same packets and commands through fastlb and through the IPVS of a Debian kernel under QEMU: some
@@ -47,6 +48,7 @@ test: needs-test
 .PHONY: test-packages
 test-packages:
 	@$(GO) test -timeout 15m $$($(GO) list ./... | grep -v /e2e)
+	cd perf/peers && $(GO) test -timeout 5m ./...
 
 .PHONY: test-e2e
 test-e2e: needs-test
@@ -113,9 +115,16 @@ bench-once:
 bench: build
 	@bin/fastlb bench --connections 1000000 --duration 500ms --write bin/bench.json --compare bench/baseline.json
 
+# Comparisons with others, a module of their own: perf/peers. PEERS are flags for the command.
+PEERS ?=
+
+.PHONY: build-peers
+build-peers: build
+	@cd perf/peers && $(GO) build -o ../../bin/peers .
+
 .PHONY: peers
-peers: build
-	@cd perf/peers && $(GO) build -o ../../bin/peers . && cd ../.. && $(SUDO) bin/peers
+peers: build-peers needs-peers
+	@$(SUDO) bin/peers packets $(PEERS)
 
 .PHONY: fuzz
 fuzz:
@@ -166,6 +175,10 @@ needs-site:
 .PHONY: needs-test
 needs-test: needs-site
 	@.ci/need vsftpd:vsftpd
+
+.PHONY: needs-peers
+needs-peers:
+	@.ci/need ethtool:ethtool nft:nftables
 
 .PHONY: needs-check
 needs-check:

@@ -1,19 +1,25 @@
-// Command peers compares what forwards packets between AF_XDP sockets on this machine: fastlb in DR mode, a bare
-// forwarder on package ring that only swaps MAC addresses, and github.com/asavie/xdp doing the same. It is a module of
-// its own so that fastlb depends on none of it.
+// Command peers compares fastlb with others on this machine. It is a module of its own so that fastlb depends on none of
+// them.
+//
+//	peers packets    packets a second and CPU time a packet: fastlb in DR and NAT, a bare forwarder on package ring that
+//	                 swaps MAC addresses and knows nothing, github.com/asavie/xdp doing the same, nftables' DNAT
+//
+// Every forwarder has a namespace of its own and one or two veths to the generator's:
 //
 //	 generator's namespace                    a forwarder's namespace
 //	┌──────────────────────┐                 ┌────────────────────────┐
-//	│ BPF_PROG_TEST_RUN,   │ gen0      eth0  │ XDP ▶ XSK ▶ forwarder  │   one veth, one queue,
-//	│ live frames ─────────┼────────────────▶│                    │   │   one forwarder
-//	│ XDP: count, drop ◀───┼─────────────────┼─── XSK TX ◀────────┘   │
+//	│ BPF_PROG_TEST_RUN,   │ gen0.0    eth0  │ XDP ▶ XSK ▶ forwarder  │   clients' side: requests in, replies out
+//	│ live frames ─────────┼────────────────▶│                  │     │
+//	│ XDP: count, drop ◀───┼─────────────────┼──────────────────┤     │   one arm: out where they came in
+//	│                      │ gen0.1    eth1  │                  │     │
+//	│ XDP: count, drop ◀───┼─────────────────┼──────────────────┘     │   two arms: servers' side, requests out, replies in
 //	└──────────────────────┘                 └────────────────────────┘
 //
-// Every forwarder has such a veth of its own and the same packets: UDP to a virtual service, from 1024 client ports. The
-// rounds of the forwarders take turns, so that what else the machine does falls on all alike; the table shows medians.
-// The generator offers more than any of them can take and has a CPU of its own, so it needs two.
+// The veths have one queue, and every forwarder one thread, on CPU 1; the generator is on CPU 0 and has it to itself. A
+// veth's reception runs where the packet was sent, so an AF_XDP forwarder's XDP program and its copy into the UMEM are on
+// CPU 0; the kernel's own forwarding is handed over to CPU 1 (RPS). Replies come from the server that the flow's first
+// packets were sent to: the sinks learn it before the first round.
 //
-// Packets are counted where they come back. CPU time is the forwarder's process's own during the round, by the kernel's
-// accounting: user is the code in question, system is mostly the kernel's transmission in copy mode, which on a veth
-// dominates. Run it with `make peers`.
+// The rounds of the forwarders take turns, so that what else the machine does falls on all alike. Packets are counted
+// where they come back.
 package main

@@ -18,11 +18,10 @@ import (
 	"github.com/fastlb/fastlb/ring"
 )
 
-// The forwarders, as the table names them.
+// The names of this program's own forwarders, as commands that only it itself uses.
 const (
-	fastlbName = "fastlb"
-	ringName   = "ring"
-	asavieName = "asavie-xdp"
+	helperRing   = "forward-ring"
+	helperAsavie = "forward-asavie"
 )
 
 const batch = 64
@@ -40,48 +39,65 @@ func swapMACs(b []byte) {
 	}
 }
 
-// forwardRing is the least that package ring can do.
-func forwardRing(ctx context.Context, ifname string) (err error) {
+// forwardRing is the least that package ring can do: of one interface, packets go back; of two, they go to the other.
+func forwardRing(ctx context.Context, ifnames []string) (err error) {
 	runtime.LockOSThread()
 	if err := pin(forwarderCPU); err != nil {
 		return err
 	}
-	umem, err := ring.NewUMEM(ring.UMEMConfig{Frames: ring.Sizes{}.FramesFor() + batch, HugePages: numa.HugeAuto, Node: -1})
+	count := len(ifnames)*ring.Sizes{}.FramesFor() + batch
+	umem, err := ring.NewUMEM(ring.UMEMConfig{Frames: count, HugePages: numa.HugeAuto, Node: -1})
 	if err != nil {
 		return err
 	}
-	s, err := ring.Open(ring.Config{Interface: ifname, UMEM: umem, Bind: ring.BindCopy})
-	if err != nil {
-		return errors.Join(err, umem.Close())
+	var sockets []*ring.Socket
+	defer func() {
+		for _, s := range sockets {
+			err = errors.Join(err, s.Close())
+		}
+		err = errors.Join(err, umem.Close())
+	}()
+	for _, ifname := range ifnames {
+		s, err := ring.Open(ring.Config{Interface: ifname, UMEM: umem, Bind: ring.BindCopy})
+		if err != nil {
+			return err
+		}
+		sockets = append(sockets, s)
+		s.Refill(umem.Frames)
 	}
-	defer func() { err = errors.Join(err, s.Close(), umem.Close()) }()
-	detach, err := steerAll(ifname, s.FD())
-	if err != nil {
-		return err
+	for i, ifname := range ifnames {
+		detach, err := steerAll(ifname, sockets[i].FD())
+		if err != nil {
+			return err
+		}
+		defer detach()
 	}
-	defer detach()
-	poller, err := ring.NewPoller(s)
+	poller, err := ring.NewPoller(sockets...)
 	if err != nil {
 		return err
 	}
 	defer poller.Close()
 
 	frames := umem.Frames
-	s.Refill(frames)
 	descs := make([]ring.Desc, batch)
 	for ctx.Err() == nil {
-		n := s.Receive(descs)
-		for _, d := range descs[:n] {
-			swapMACs(frames.Bytes(d))
+		work := 0
+		for i, from := range sockets {
+			to := sockets[len(sockets)-1-i]
+			n := from.Receive(descs)
+			for _, d := range descs[:n] {
+				swapMACs(frames.Bytes(d))
+			}
+			sent := to.Transmit(descs[:n])
+			for _, d := range descs[sent:n] {
+				frames.Put(d.Addr)
+			}
+			work += n + to.Outstanding()
+			to.Kick()
+			to.Complete(frames)
+			from.Refill(frames)
 		}
-		sent := s.Transmit(descs[:n])
-		for _, d := range descs[sent:n] {
-			frames.Put(d.Addr)
-		}
-		s.Kick()
-		s.Complete(frames)
-		s.Refill(frames)
-		if n == 0 && s.Outstanding() == 0 {
+		if work == 0 {
 			if _, err := poller.Wait(idle); err != nil {
 				return err
 			}
@@ -142,7 +158,7 @@ func forwardAsavie(ctx context.Context, ifname string) error {
 	return nil
 }
 
-// steerAll attaches a program that gives every packet of queue 0 to the socket.
+// steerAll attaches a program that gives every packet of queue 0 to the socket, in driver mode.
 func steerAll(ifname string, fd int) (detach func(), err error) {
 	i, err := net.InterfaceByName(ifname)
 	if err != nil {
