@@ -34,8 +34,9 @@ type Config struct {
 	BusyPoll  BusyPoll
 }
 
-// BusyPoll makes the kernel work on the queue inside our system calls instead of in interrupts. The zero value leaves
-// interrupts alone.
+// BusyPoll makes the kernel work on the queue inside our system calls instead of in interrupts, from the first packet on;
+// a kernel or a queue that cannot goes on with interrupts (Socket.BusyPollRefused, Counters.NAPI). The zero value leaves
+// interrupts alone. It holds them off only where the interface is told to (napi_defer_hard_irqs, gro_flush_timeout).
 type BusyPoll struct {
 	Time   time.Duration // SO_BUSY_POLL, whole microseconds; 0: off
 	Budget int           // SO_BUSY_POLL_BUDGET: packets a call; 0: the kernel's 8

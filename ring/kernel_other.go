@@ -45,6 +45,9 @@ func (s *Socket) Statistics() (Statistics, error) { return Statistics{}, nil }
 // BudgetRaised is false on plain memory.
 func (s *Socket) BudgetRaised() bool { return false }
 
+// BusyPollRefused is nil on plain memory.
+func (s *Socket) BusyPollRefused() error { return nil }
+
 // Poller needs AF_XDP.
 type Poller struct{}
 

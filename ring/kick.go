@@ -22,7 +22,7 @@ func (s *Socket) Kick() {
 			s.wakeTrouble(r)
 		}
 	}
-	if s.alwaysWake && !called || !s.alwaysWake && s.fill.needsWakeup() {
+	if s.busyPoll && !called || !s.busyPoll && s.fill.needsWakeup() {
 		s.count(&s.counters.RXWakeups, 1)
 		if r := s.kernel.wakeRX(); r != wakeDone {
 			s.wakeTrouble(r)
@@ -48,6 +48,18 @@ func (s *Socket) wakeTrouble(r wakeResult) {
 	default:
 		s.count(&c.WakeFailed, 1)
 	}
+}
+
+// decide finds out whether the socket's queue can be polled from here: whether the socket knows the NAPI instance that
+// receives for it. Kernels since 6.13 say so when the socket is bound, if the driver tells them; earlier ones when the first
+// packet has come. In generic mode there is none, nor over a veth of the later kernels.
+func (s *Socket) decide() {
+	s.undecided = false
+	id := int64(s.kernel.napi())
+	if s.busyPoll = id != 0; !s.busyPoll {
+		id = NoNAPI
+	}
+	s.counters.NAPI.Store(id)
 }
 
 // Unsent tells whether a Kick has still something to send: a sleeper must come back soon.

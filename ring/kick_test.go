@@ -77,6 +77,17 @@ func TestKickBusyPolling(t *testing.T) {
 		f, s, k := newSocket(t, 16, ring.Sizes{Fill: 4, Completion: 8, RX: 4, TX: 8})
 		k.Behave(copies, true)
 		k.NeedWakeup(copies, false)
+		k.NAPI = 8193
+		s.Refill(f)
+		if n := kicks(s, k); n != [2]int{} {
+			t.Errorf("copy mode %v, nobody knows yet whether there is something to poll: %v calls", copies, n)
+		}
+		k.Inject(packetNumber(0))
+		d := make([]ring.Desc, 1)
+		if s.Receive(d) != 1 || s.Counters().NAPI.Load() != 8193 {
+			t.Errorf("polls NAPI %d", s.Counters().NAPI.Load())
+		}
+		f.Put(d[0].Addr)
 		if n := kicks(s, k); n != [2]int{0, 1} {
 			t.Errorf("copy mode %v, nothing to send: %v calls", copies, n)
 		}
@@ -92,4 +103,15 @@ func TestKickBusyPolling(t *testing.T) {
 		}
 		census(t, f, s, k)
 	}
+	// A queue that nothing polls (generic mode) is left to its interrupts.
+	f, s, k := newSocket(t, 16, ring.Sizes{Fill: 4, Completion: 8, RX: 4, TX: 8})
+	k.Behave(true, true)
+	s.Refill(f)
+	k.Inject(packetNumber(0))
+	d := make([]ring.Desc, 1)
+	s.Receive(d)
+	if n := kicks(s, k); n != [2]int{} || s.Counters().NAPI.Load() != ring.NoNAPI {
+		t.Errorf("no NAPI: %v calls", n)
+	}
+	census(t, f, s, k, d[0].Addr)
 }

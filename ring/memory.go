@@ -63,6 +63,7 @@ type Kernel struct {
 
 	OnWakeTX func() Wake // called by Socket.Kick in the worker's goroutine; nil: done
 	OnWakeRX func() Wake
+	NAPI     uint32 // the NAPI instance that packets come by
 }
 
 // Wake is what a wakeup of a Kernel returns: 0 for done, else one of the errors that the real call knows.
@@ -187,10 +188,11 @@ func (k *Kernel) NeedWakeup(tx, fill bool) {
 	set(k.needFill, fill)
 }
 
-// Behave says what Open finds out about a real kernel: that the socket is in copy mode, and that busy polling was set. It
-// belongs before the worker's first round; a socket begins as a zero-copy one with interrupts.
+// Behave says what Open finds out about a real kernel: that the socket is in copy mode, and that busy polling is wanted and
+// accepted (it begins with the first packet if NAPI is not 0). It belongs before the worker's first round; a socket begins
+// as a zero-copy one with interrupts.
 func (k *Kernel) Behave(copies, busyPoll bool) {
-	k.socket.copies, k.socket.alwaysWake = copies, busyPoll
+	k.socket.copies, k.socket.undecided = copies, busyPoll
 }
 
 func (k *Kernel) wakeTX() wakeResult {
@@ -206,3 +208,5 @@ func (k *Kernel) wakeRX() wakeResult {
 	}
 	return wakeResult(k.OnWakeRX())
 }
+
+func (k *Kernel) napi() uint32 { return k.NAPI }

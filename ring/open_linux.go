@@ -14,6 +14,7 @@ type kernelSocket struct {
 	config       Config
 	zeroCopy     bool
 	budgetRaised bool
+	refused      error // why busy polling was asked for in vain
 	unmap        []func() error
 }
 
@@ -43,7 +44,7 @@ func Open(cfg Config) (_ *Socket, err error) {
 	if err != nil {
 		return nil, explain("socket", err)
 	}
-	s := &Socket{frames: cfg.UMEM.Frames, alwaysWake: cfg.BusyPoll.Time > 0, kernelSocket: &kernelSocket{fd: fd, config: cfg}}
+	s := &Socket{frames: cfg.UMEM.Frames, kernelSocket: &kernelSocket{fd: fd, config: cfg}}
 	s.kernel = s.kernelSocket
 	defer func() {
 		if err != nil {
@@ -58,12 +59,13 @@ func Open(cfg Config) (_ *Socket, err error) {
 	if err := s.mapRings(); err != nil {
 		return nil, err
 	}
-	if err := s.setBusyPoll(); err != nil {
-		return nil, err
-	}
+	s.undecided, s.refused = s.setBusyPoll()
 	s.raiseTXBudget()
 	if err := s.bind(); err != nil {
 		return nil, err
+	}
+	if s.undecided && s.napi() != 0 {
+		s.decide()
 	}
 	return s, nil
 }
@@ -140,30 +142,6 @@ func (s *Socket) bind() error {
 	s.zeroCopy = options&unix.XDP_OPTIONS_ZEROCOPY != 0
 	s.copies = !s.zeroCopy
 	cfg.UMEM.sockets = append(cfg.UMEM.sockets, s)
-	return nil
-}
-
-// setBusyPoll sets the busy-poll options that were asked for.
-func (s *Socket) setBusyPoll() error {
-	b := s.config.BusyPoll
-	if b.Time <= 0 {
-		return nil
-	}
-	budget, prefer := b.Budget, 0
-	if b.Prefer {
-		prefer = 1
-	}
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PREFER_BUSY_POLL, prefer); err != nil {
-		return explain("set SO_PREFER_BUSY_POLL (Linux 5.11)", err)
-	}
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BUSY_POLL, max(1, int(b.Time.Microseconds()))); err != nil {
-		return explain("set SO_BUSY_POLL", err)
-	}
-	if budget > 0 {
-		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BUSY_POLL_BUDGET, budget); err != nil {
-			return explain("set SO_BUSY_POLL_BUDGET", err)
-		}
-	}
 	return nil
 }
 

@@ -14,7 +14,8 @@ type Socket struct {
 	kernel      waker
 	outstanding uint32 // transmitted and not yet completed
 	copies      bool   // copy mode: the kernel sends inside of wakeTX and nowhere else
-	alwaysWake  bool   // busy polling: the kernel works only inside our system calls
+	undecided   bool   // busy polling is wanted, and whether there is something to poll shows with the first packet
+	busyPoll    bool   // the NIC's queue is polled by our system calls
 	chains      bool   // packets may lie in several frames
 	skip        bool   // the packet that is on its way is too long: its frames are freed as they come
 	counters    Counters
@@ -26,6 +27,7 @@ type Socket struct {
 type waker interface {
 	wakeTX() wakeResult // sendto: please look at the TX ring
 	wakeRX() wakeResult // recvfrom: please look at the fill ring
+	napi() uint32       // SO_INCOMING_NAPI_ID: what polls the queue, 0: nothing that could be called
 }
 
 // wakeResult is how a wakeup went. All but wakeFailed are normal (design §2): the kernel was busy or short of memory, and
@@ -52,9 +54,13 @@ type Counters struct {
 	WakeFailed  atomic.Uint64 // … any other error
 	TXFull      atomic.Uint64 // descriptors that did not fit into the TX ring
 	FillStarved atomic.Uint64 // refills that left room in the fill ring for want of free frames
+	NAPI        atomic.Int64  // no count: the NAPI instance that is busy-polled; 0: not asked for, or not known yet; NoNAPI
 	BadIndex    atomic.Uint64 // a ring index of the other side was seen where it cannot be
 	LongChains  atomic.Uint64 // packets of more than MaxChain frames, which were freed
 }
+
+// NoNAPI says that there is nothing to busy-poll.
+const NoNAPI = -1
 
 func (s *Socket) count(c *atomic.Uint64, n uint64) { c.Store(c.Load() + n) }
 
@@ -66,6 +72,9 @@ func (s *Socket) Receive(d []Desc) int {
 	n := s.rx.ready(uint32(len(d)))
 	if n == 0 {
 		return 0
+	}
+	if s.undecided {
+		s.decide()
 	}
 	s.rx.take(d[:n])
 	if s.chains {
