@@ -5,7 +5,9 @@
 #   make test       every test; as root also those through the real AF_XDP, in network namespaces
 #   make check      what CI runs
 #   make generate   what is generated and committed: the XDP program (needs clang), the drop reasons
-#   make bench      the dataplane's speed on this machine, with no NIC, beside bench/baseline.json; writes bin/bench.json
+#   make bench      the dataplane's speed on this machine, with no NIC, beside bench/baseline.json; writes bin/bench.json.
+#                   FAIL=1.5 makes it fail where a ratio is more than 1.5 times what it was; make bench-baseline writes the file
+#   make pgo        a CPU profile of the bench as cmd/fastlb/default.pgo, which go build then goes by
 #   make peers      packets a second and CPU time a packet over a veth: fastlb in DR and NAT, a bare forwarder,
 #                   asavie/xdp, nftables (root; PEERS="-arms 2 -rounds 9" and the like)
 #   make fuzz       each fuzz target for FUZZTIME
@@ -57,7 +59,7 @@ test-e2e: needs-test
 # The order is from quick to slow; the tests come last.
 .PHONY: check
 check: needs-test needs-check needs-machine
-	@for step in format vet staticcheck lint generated cross race bench-once test-packages test-e2e zerocopy; do
+	@for step in format vet staticcheck lint generated cross race bench-once bench-check test-packages test-e2e zerocopy; do
 		printf '\n== %s\n' $$step
 		start=$$SECONDS
 		$(MAKE) --no-print-directory $$step
@@ -111,9 +113,27 @@ race:
 bench-once:
 	@$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 15m $$($(GO) list ./... | grep -v /e2e) | grep -v '^?\|no test files'
 
+BENCH := --connections 1000,1000000,10000000 --duration 300ms
+FAIL  ?=
+
 .PHONY: bench
 bench: build
-	@bin/fastlb bench --connections 1000000 --duration 500ms --write bin/bench.json --compare bench/baseline.json
+	@bin/fastlb bench $(BENCH) --repeat 3 --write bin/bench.json --compare bench/baseline.json $(if $(FAIL),--fail-above $(FAIL))
+
+.PHONY: bench-baseline
+bench-baseline: build
+	@bin/fastlb bench $(BENCH) --repeat 5 --write bench/baseline.json
+
+# For rightness, not for speed: every row of the baseline that fits into a small machine is there, and its numbers can be.
+.PHONY: bench-check
+bench-check: build
+	@bin/fastlb bench --connections 1000,1000000 --duration 2ms --compare bench/baseline.json --fail-above 1000 >/dev/null
+
+# What a busy site does: mostly established packets, over a table that misses the caches, and new connections between.
+.PHONY: pgo
+pgo: build
+	@bin/fastlb bench --connections 1000,1000000 --duration 400ms --stages=false --cpuprofile bin/bench.pprof
+	$(GO) tool pprof -proto -focus 'worker\.\(\*Worker\)' -output cmd/fastlb/default.pgo bin/fastlb bin/bench.pprof
 
 # Comparisons with others, a module of their own: perf/peers. PEERS are flags for the command.
 PEERS ?=

@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -27,10 +28,65 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%d results", len(r.Results))
 	}
 	for _, v := range r.Results {
-		if v.NSPerPacket <= 0 || v.MissNS <= 0 || v.BytesPer > 200 {
+		if v.BytesPer > 200 {
 			t.Errorf("%+v", v)
 		}
+		sum := 0.0
+		for _, ns := range v.Stages {
+			sum += ns
+		}
+		if sum < v.NSPerPacket/4 || sum > v.NSPerPacket*4 { // other work on the machine falls on one of the two
+			t.Errorf("%s: the stages take %.1f ns, the packet %.1f", &v, sum, v.NSPerPacket)
+		}
 		t.Logf("%s v%d %s: %.1f ns, allocs %.4f", v.Method, v.Family, v.Kind, v.NSPerPacket, v.Allocs)
+	}
+}
+
+// A report that was measured passes its own check, and one without a number does not.
+func TestCheck(t *testing.T) {
+	base, err := Load("baseline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := base.Check(); err != nil {
+		t.Error(err)
+	}
+	base.Results[0].MissNS, base.Results[1].Stages, base.Results[2].MPPS = 0, nil, math.Inf(1)
+	err = base.Check()
+	for _, want := range []string{"miss_ns is 0", "stage parse is 0", "mpps is +Inf"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: lacks %q", err, want)
+		}
+	}
+}
+
+// Small tables are compared by the bare forwarder, large ones by the miss; what is slower, faster, new or missing is
+// said so, and slower or missing rows fail where that is asked for.
+func TestCompare(t *testing.T) {
+	row := func(method string, connections int, miss, bare float64) Result {
+		return Result{Method: method, Family: 4, Connections: connections, Kind: Established, Workers: 1, RatioMiss: miss, RatioBare: bare}
+	}
+	was := &Report{Results: []Result{
+		row("dr", 1000, 1, 4), row("nat", 1000, 1, 4), row("dr", 1e6, 0.4, 9), row("nat", 1e6, 0.4, 9), row("tunnel", 1e6, 0.4, 9), row("dr", 1e7, 1, 1),
+	}}
+	now := &Report{Results: []Result{
+		row("dr", 1000, 9, 4.4), row("nat", 1000, 1, 8), row("dr", 1e6, 0.6, 1), row("nat", 1e6, 0.2, 90), {Method: "fullnat", Connections: 1e6, Workers: 1},
+	}}
+	rows := now.Compare(was)
+	var got []string
+	for i := range rows {
+		got = append(got, fmt.Sprintf("%s %s", rows[i].By, rows[i].Verdict()))
+	}
+	want := []string{"bare within", "bare slower by 2.00", "miss slower by 1.50", "miss faster by 2.00", "miss new", " not measured"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	err := Exceeds(rows, 1.6)
+	if err == nil || strings.Count(err.Error(), "\n") != 1 || !strings.Contains(err.Error(), "nat, IPv4, 1000") || !strings.Contains(err.Error(), "tunnel") {
+		t.Errorf("beyond 1.6: %v", err)
+	}
+	if err := Exceeds(now.Compare(now), 1); err != nil {
+		t.Errorf("beside itself: %v", err)
 	}
 }
 

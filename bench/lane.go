@@ -43,7 +43,8 @@ type lane struct {
 	waiting int   // packets on the RX ring
 	handled int   // packets of the piece that ended last
 	spent   int64 // ns of it
-	profile *worker.Profile
+	timed   bool  // profile is filled in
+	profile worker.Profile
 
 	rng   uint64
 	next  uint64 // fresh: number of the next connection
@@ -109,7 +110,7 @@ func (l *lane) supply(rounds int) {
 // round is the worker's part: one round. It returns the number of packets.
 func (l *lane) round() int {
 	if l.site.cfg.fresh {
-		// A connection lives for the SYN_RECV timeout; at this pace the table stays half full.
+		// Connections live for the SYN_RECV timeout; at this pace the table stays half full.
 		l.now += int64(min(l.waiting, l.site.cfg.batch)) * l.site.pace
 	} else {
 		l.now += roundTime

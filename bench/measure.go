@@ -29,7 +29,7 @@ func measure(o *Options, c *Result) (*Result, error) {
 	r.MissNS, r.BytesPer, r.RSSPer, r.Stages = s.missNS, s.bytesPerConnection(), s.rssPer, map[string]float64{}
 	r.HugePages, r.Pages = s.memory.Pages != numa.SmallPages, s.memory.Pages.String()
 	for warmed := uint64(0); ; { // caches, branch predictors, the table half full and the sweep's steady state
-		n := s.run(o.Duration/10, nil).packets
+		n := s.run(o.Duration/10, false).packets
 		if warmed += n; n == 0 || !s.cfg.fresh || warmed >= uint64(c.Connections) {
 			break
 		}
@@ -39,7 +39,7 @@ func measure(o *Options, c *Result) (*Result, error) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	f = s.run(o.Duration, nil)
+	f = s.run(o.Duration, false)
 	runtime.ReadMemStats(&after)
 	if f.packets == 0 {
 		return nil, errors.New("no packet was forwarded")
@@ -53,14 +53,8 @@ func measure(o *Options, c *Result) (*Result, error) {
 	r.NSPerPacket, r.MPPS = f.ns, f.mpps
 	r.RatioMiss, r.RatioBare = f.ns/max(r.MissNS, 1), f.ns/max(r.BareNS, 1)
 	r.Allocs = max(0, float64(after.Mallocs-before.Mallocs)-allocsOfRun*float64(c.Workers)) / float64(f.packets)
-	profiles := make([]worker.Profile, c.Workers)
-	packets := s.run(o.Duration/4, profiles).packets
-	for st := range worker.Stages {
-		var ns int64
-		for i := range profiles {
-			ns += profiles[i].Spent[st]
-		}
-		r.Stages[st.String()] = float64(ns) / float64(max(packets, 1))
+	for st, ns := range s.run(o.Duration/4, true).stages {
+		r.Stages[worker.Stage(st).String()] = ns
 	}
 	return &r, nil
 }

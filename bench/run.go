@@ -42,12 +42,16 @@ func (g *gate) wait(n int, last func()) uint32 {
 // figure is what a run measured.
 type figure struct {
 	packets uint64
-	ns      float64 // a packet and worker
-	mpps    float64 // of all workers
+	ns      float64                // a packet and worker
+	mpps    float64                // of all workers
+	stages  [worker.Stages]float64 // ns a packet, when the run was with the stage clock on
 }
 
 // piece is what a stretch of pieceRounds rounds took.
-type piece struct{ ns, mpps float32 }
+type piece struct {
+	ns, mpps float32
+	stages   [worker.Stages]float32
+}
 
 // allocsOfRun is what a run allocates per worker for its goroutine, whatever the number of packets.
 const allocsOfRun = 16
@@ -56,17 +60,16 @@ const allocsOfRun = 16
 // other, all work; as soon as one has done its rounds, all stop. So only such time counts in which all workers work,
 // and no kernel's or network's part is in it. The result is the median of the pieces, so that whoever else uses the
 // CPUs is left out.
-func (s *site) run(d time.Duration, profiles []worker.Profile) figure {
+func (s *site) run(d time.Duration, stages bool) figure {
 	var wg sync.WaitGroup
 	s.end, s.packets, s.pieces = 0, 0, s.pieces[:0]
 	for i, l := range s.lanes {
 		wg.Add(1)
-		l.profile = nil
-		if profiles != nil {
-			l.profile = &profiles[i]
-			l.profile.Clock = nanotime
+		l.worker.SetProfile(nil)
+		if l.timed = stages; stages {
+			l.profile = worker.Profile{Clock: nanotime}
+			l.worker.SetProfile(&l.profile)
 		}
-		l.worker.SetProfile(l.profile)
 		go func() {
 			defer wg.Done()
 			runtime.LockOSThread()
@@ -107,7 +110,7 @@ func (s *site) runBare(d time.Duration) figure {
 			l.drives = l.worker
 		}
 	}()
-	return s.run(d, nil)
+	return s.run(d, false)
 }
 
 // step does one piece; false: the run is over.
@@ -119,7 +122,8 @@ func (l *lane) step(d time.Duration) bool {
 		return false
 	}
 	l.now = s.now
-	if l.profile != nil {
+	if l.timed {
+		l.profile.Spent, l.profile.Laps = [worker.Stages]int64{}, [worker.Stages]int64{}
 		l.profile.Begin()
 	}
 	n, start := 0, nanotime()
@@ -157,6 +161,10 @@ func (s *site) book() {
 		if l.handled > 0 && l.spent > 0 {
 			p.ns += float32(l.spent) / float32(l.handled) / float32(len(s.lanes))
 			p.mpps += 1e3 * float32(l.handled) / float32(l.spent)
+			for st := range p.stages {
+				net := max(l.profile.Spent[st]-l.profile.Laps[st]*s.reading, 0)
+				p.stages[st] += float32(net) / float32(l.handled) / float32(len(s.lanes))
+			}
 		}
 	}
 	if p.ns > 0 && least*2 >= most && len(s.pieces) < cap(s.pieces) {
@@ -166,11 +174,32 @@ func (s *site) book() {
 
 // figure is the median of the pieces.
 func (s *site) figure() figure {
-	ns, mpps := make([]float32, len(s.pieces)), make([]float32, len(s.pieces))
-	for i, p := range s.pieces {
-		ns[i], mpps[i] = p.ns, p.mpps
+	of := func(get func(*piece) float32) float64 {
+		for i := range s.pieces {
+			s.scratch[i] = get(&s.pieces[i])
+		}
+		return median(s.scratch[:len(s.pieces)])
 	}
-	return figure{packets: s.packets, ns: median(ns), mpps: median(mpps)}
+	f := figure{
+		packets: s.packets,
+		ns:      of(func(p *piece) float32 { return p.ns }),
+		mpps:    of(func(p *piece) float32 { return p.mpps }),
+	}
+	for st := range f.stages {
+		f.stages[st] = of(func(p *piece) float32 { return p.stages[st] })
+	}
+	return f
+}
+
+// clockReading is what reading nanotime takes, in ns.
+func clockReading() int64 {
+	var took [1001]float32
+	last := nanotime()
+	for i := range took {
+		now := nanotime()
+		took[i], last = float32(now-last), now
+	}
+	return int64(median(took[:]))
 }
 
 var epoch = time.Now()

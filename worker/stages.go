@@ -22,6 +22,7 @@ func (s Stage) String() string {
 type Profile struct {
 	Clock func() int64
 	Spent [Stages]int64 // nanoseconds
+	Laps  [Stages]int64 // how often each ended; each time has the cost of one reading of the clock in it
 	last  int64
 }
 
@@ -47,5 +48,6 @@ func (w *Worker) lap(s Stage) {
 func (p *Profile) lap(s Stage) {
 	now := p.Clock()
 	p.Spent[s] += now - p.last
+	p.Laps[s]++
 	p.last = now
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"runtime/pprof"
 	"strings"
 	"text/tabwriter"
 
@@ -15,7 +18,8 @@ import (
 
 func newBench(e *env) *cobra.Command {
 	o := bench.Defaults()
-	huge, cpus, write, compare := "auto", "", "", ""
+	huge, cpus, write, compare, profile := "auto", "", "", "", ""
+	stages, failAbove := true, 0.0
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "ns per packet and packets per second of the dataplane on this machine, with no NIC",
@@ -28,9 +32,8 @@ Workers are pinned, and their time counts only while all of them work. Packets c
 connection's to one worker, its replies to one that need not be the same. Making the packets is not timed.
 
 Columns: ns/packet is a worker's, Mpps (millions of packets a second) that of all workers, scaling how many times that
-of one worker, measured in the same run; each ratio is to what stands before it; was is the first one in the report of
---compare; allocs is heap allocations a packet, B/conn the table's bytes a connection; the last five are the stages,
-in ns a packet.`,
+of one worker, measured in the same run; each ratio is to what stands before it; allocs is heap allocations a packet,
+B/conn the table's bytes a connection, RSS/conn those by which the process grew, frames apart.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			var err error
@@ -57,19 +60,48 @@ in ns a packet.`,
 			if err := o.Check(); err != nil {
 				return usagef("bench: %w", err)
 			}
+			if failAbove != 0 && (before == nil || failAbove < 1) {
+				return usagef("bench: --fail-above takes a factor of at least 1, and --compare FILE beside it")
+			}
+			stop, err := startProfile(profile)
+			if err != nil {
+				return fmt.Errorf("--cpuprofile: %w", err)
+			}
 			r, err := bench.Run(o)
+			if err2 := stop(); err == nil && err2 != nil {
+				err = fmt.Errorf("--cpuprofile: %w", err2)
+			}
 			if o.Progress != nil {
 				fmt.Fprint(e.stderr, "\r\x1b[K")
 			}
 			if err != nil {
 				return err
 			}
+			if err := r.Check(); err != nil {
+				return fmt.Errorf("bench: the report is wrong: %w", err)
+			}
 			if write != "" {
 				if err := r.Write(write); err != nil {
 					return fmt.Errorf("--write: %w", err)
 				}
 			}
-			return e.print(r, func(w io.Writer) { printBench(w, r, before) })
+			var rows []bench.Row
+			if before != nil {
+				rows = r.Compare(before)
+			}
+			err = e.print(r, func(w io.Writer) {
+				printBench(w, r)
+				if stages {
+					printStages(w, r)
+				}
+				if before != nil {
+					printComparison(w, rows, compare)
+				}
+			})
+			if err == nil && failAbove > 0 {
+				err = bench.Exceeds(rows, failAbove)
+			}
+			return err
 		},
 	}
 	f := c.Flags()
@@ -87,33 +119,97 @@ in ns a packet.`,
 	f.DurationVar(&o.Duration, "duration", o.Duration, "`TIME` of each measurement")
 	f.StringVar(&huge, "hugepages", huge, "auto, off or required")
 	f.StringVar(&write, "write", "", "write the JSON to `FILE` too")
-	f.StringVar(&compare, "compare", "", "show beside each ratio that of the report in `FILE`")
+	f.StringVar(&compare, "compare", "", "show what has become slower or faster since the report in `FILE`")
+	f.Float64Var(&failAbove, "fail-above", 0, "with --compare: exit with status 1 if a ratio is more than `FACTOR` times what it was")
+	f.BoolVar(&stages, "stages", stages, "show where each nanosecond goes")
+	f.StringVar(&profile, "cpuprofile", "", "write a CPU profile of it all to `FILE`, for go tool pprof and for building with (make pgo)")
 	f.StringVar(&cpus, "cpus", "", "`LIST` of CPUs to pin the workers to, such as 2-5,8")
 	return c
 }
 
-// printBench writes the report as a table; before may be nil.
-func printBench(out io.Writer, r, before *bench.Report) {
+// startProfile begins a CPU profile that stop ends and writes; with no file it does nothing.
+func startProfile(file string) (stop func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
+// printBench writes the report as a table.
+func printBench(out io.Writer, r *bench.Report) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d CPUs, Linux %s, %s, transparent huge pages %s\n\n", m.CPU, m.CPUs, m.Kernel, m.Go, m.HugePages)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "method\tfamily\tconnections\tkind\tscheduler\tservers\tworkers\tns/packet\tMpps\tscaling\tmiss ns\tratio\twas\tbare ns\tratio\tallocs\tB/conn\t"+strings.Join(stageNames(), "\t")+"\t")
+	fmt.Fprintln(w, rowHead+"ns/packet\tMpps\tscaling\tmiss ns\tratio\tbare ns\tratio\tallocs\tB/conn\tRSS/conn\t")
 	for i := range r.Results {
 		v := &r.Results[i]
-		was := "-"
-		if before != nil {
-			if b := before.Find(v); b != nil {
-				was = fmt.Sprintf("%.2f", b.RatioMiss)
-			}
+		rss := "-"
+		if v.RSSPer > 0 {
+			rss = fmt.Sprintf("%.1f", v.RSSPer)
 		}
-		fmt.Fprintf(w, "%s\tIPv%d\t%d\t%s\t%s\t%d\t%d\t%.1f\t%.2f\t%.2f\t%.1f\t%.2f\t%s\t%.1f\t%.1f\t%.2g\t%.0f\t", v.Method, v.Family, v.Connections, v.Kind,
-			v.Scheduler, v.Servers, v.Workers, v.NSPerPacket, v.MPPS, v.Scaling, v.MissNS, v.RatioMiss, was, v.BareNS, v.RatioBare, v.Allocs, v.BytesPer)
-		for _, s := range stageNames() {
-			fmt.Fprintf(w, "%.1f\t", v.Stages[s])
-		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "%s%.1f\t%.2f\t%.2f\t%.1f\t%.2f\t%.1f\t%.1f\t%.2g\t%.1f\t%s\t\n", rowName(v), v.NSPerPacket, v.MPPS, v.Scaling, v.MissNS,
+			v.RatioMiss, v.BareNS, v.RatioBare, v.Allocs, v.BytesPer, rss)
 	}
 	_ = w.Flush()
+}
+
+// rowHead and rowName are the columns that say what a row is about.
+const rowHead = "method\tfamily\tconnections\tkind\tscheduler\tservers\tworkers\t"
+
+func rowName(v *bench.Result) string {
+	return fmt.Sprintf("%s\tIPv%d\t%d\t%s\t%s\t%d\t%d\t", v.Method, v.Family, v.Connections, v.Kind, v.Scheduler, v.Servers, v.Workers)
+}
+
+// printStages writes where each nanosecond goes.
+func printStages(out io.Writer, r *bench.Report) {
+	fmt.Fprint(out, "\nwhere each nanosecond goes, by the stage clock:\n\n")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, rowHead+strings.Join(stageNames(), "\t")+"\ttogether\tns/packet\t")
+	for i := range r.Results {
+		v := &r.Results[i]
+		fmt.Fprint(w, rowName(v))
+		sum := 0.0
+		for _, s := range stageNames() {
+			sum += v.Stages[s]
+			fmt.Fprintf(w, "%.1f\t", v.Stages[s])
+		}
+		fmt.Fprintf(w, "%.1f\t%.1f\t\n", sum, v.NSPerPacket)
+	}
+	_ = w.Flush()
+}
+
+// printComparison writes what became of the report in a file.
+func printComparison(out io.Writer, rows []bench.Row, file string) {
+	fmt.Fprintf(out, "\nbeside %s, by ns a packet over the memory miss, or over the bare forwarder where the table lies in the caches:\n\n", file)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, rowHead+"over\tratio\twas\ttimes\tverdict\t")
+	for i := range rows {
+		v := &rows[i]
+		of := v.Now
+		if of == nil {
+			of = v.Was
+		}
+		fmt.Fprintf(w, "%s%s\t%s\t%s\t%s\t%s\t\n", rowName(of), v.By, number(v.Ratio(v.Now)), number(v.Ratio(v.Was)), number(v.Times), v.Verdict())
+	}
+	_ = w.Flush()
+}
+
+// number is a ratio with two digits behind the point, or a dash for none.
+func number(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", v)
 }
 
 func stageNames() (names []string) {
