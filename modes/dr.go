@@ -7,9 +7,10 @@ import "github.com/fastlb/fastlb/packet"
 //
 //fastlb:hot
 func DR(ip []byte) {
-	if ip[0]>>4 == 4 {
-		packet.DecrementTTL(ip)
+	h := (*[20]byte)(ip)
+	if h[0]>>4 == 4 {
+		packet.DecrementTTL(h[:])
 	} else {
-		ip[7]--
+		h[7]--
 	}
 }

@@ -12,13 +12,14 @@ import (
 //
 //fastlb:hot
 func NATIn(ip []byte, l4 int, proto uint8, old, addr packet.Addr, oldPort, port uint16) {
-	d := packet.Delta(0).ReplaceAddr(old, addr)
+	var d packet.Delta
 	if ip[0]>>4 == 4 {
+		d = d.ReplaceV4(old.Wire4(), addr.Wire4())
 		_ = ip[19]
-		ip[8]--
-		(d + packet.Delta(0).Replace(0x0100, 0)).Apply(ip[10:12])
+		packet.DecrementTTLBy(ip, d)
 		addr.Put4(ip[16:20])
 	} else {
+		d = d.ReplaceAddr(old, addr)
 		ip[7]--
 		addr.Put16(ip[24:40])
 	}
@@ -31,18 +32,41 @@ func NATIn(ip []byte, l4 int, proto uint8, old, addr packet.Addr, oldPort, port 
 //
 //fastlb:hot
 func NATOut(ip []byte, l4 int, proto uint8, old, addr packet.Addr, oldPort, port uint16) {
-	d := packet.Delta(0).ReplaceAddr(old, addr)
+	var d packet.Delta
 	if ip[0]>>4 == 4 {
+		d = d.ReplaceV4(old.Wire4(), addr.Wire4())
 		_ = ip[19]
-		ip[8]--
-		(d + packet.Delta(0).Replace(0x0100, 0)).Apply(ip[10:12])
+		packet.DecrementTTLBy(ip, d)
 		addr.Put4(ip[12:16])
 	} else {
+		d = d.ReplaceAddr(old, addr)
 		ip[7]--
 		addr.Put16(ip[8:24])
 	}
 	binary.BigEndian.PutUint16(ip[l4:], port)
 	fixTransport(ip, l4, proto, d.Replace(oldPort, port), port != oldPort)
+}
+
+// NATIn4 is NATIn for what nearly every packet is: TCP in IPv4 without options, ip its two headers.
+//
+//fastlb:hot
+func NATIn4(ip *[40]byte, old, addr packet.Addr, oldPort, port uint16) {
+	d := packet.Delta(0).ReplaceV4(old.Wire4(), addr.Wire4())
+	packet.DecrementTTLBy(ip[:], d)
+	addr.Put4(ip[16:])
+	binary.BigEndian.PutUint16(ip[22:], port)
+	d.Replace(oldPort, port).Apply(ip[36:])
+}
+
+// NATOut4 is NATOut for what NATIn4 is for.
+//
+//fastlb:hot
+func NATOut4(ip *[40]byte, old, addr packet.Addr, oldPort, port uint16) {
+	d := packet.Delta(0).ReplaceV4(old.Wire4(), addr.Wire4())
+	packet.DecrementTTLBy(ip[:], d)
+	addr.Put4(ip[12:])
+	binary.BigEndian.PutUint16(ip[20:], port)
+	d.Replace(oldPort, port).Apply(ip[36:])
 }
 
 // fixTransport brings the transport checksum in line with a change of addresses and one port.

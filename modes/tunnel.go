@@ -59,19 +59,11 @@ func Tunnel(buf []byte, at, end int, o *Outer) int {
 	}
 	if o.Dest.Is4() {
 		at -= 20
-		h := buf[at : at+20]
-		h[0], h[1] = 0x45, tos
-		binary.BigEndian.PutUint16(h[2:], uint16(end-at))
+		id, flags := o.ID, uint16(0)
 		if df && o.PMTUDisc {
-			h[4], h[5], h[6], h[7] = 0, 0, 0x40, 0
-		} else {
-			binary.BigEndian.PutUint16(h[4:], o.ID)
-			h[6], h[7] = 0, 0
+			id, flags = 0, 0x4000
 		}
-		h[8], h[9], h[10], h[11] = ttl, proto, 0, 0
-		o.Source.Put4(h[12:])
-		o.Dest.Put4(h[16:])
-		binary.BigEndian.PutUint16(h[10:], packet.Sum(0).AddBytes(h).Checksum())
+		putHeader4(buf[at:at+20], uint32(0x4500)|uint32(tos), uint32(uint16(end-at)), uint32(id)<<16|uint32(flags), uint32(ttl)<<8|uint32(proto), o)
 		return at
 	}
 	at -= 40
@@ -82,6 +74,19 @@ func Tunnel(buf []byte, at, end int, o *Outer) int {
 	o.Source.Put16(h[8:])
 	o.Dest.Put16(h[24:])
 	return at
+}
+
+// putHeader4 writes an IPv4 header without options from its words: the checksum is added up from them, not read back from
+// the bytes just written, which would wait for these to reach the cache.
+func putHeader4(h []byte, version, length, fragment, ttl uint32, o *Outer) {
+	_ = h[19]
+	src, dst := o.Source.V4(), o.Dest.V4()
+	sum := packet.Sum(version) + packet.Sum(length) + packet.Sum(fragment) + packet.Sum(ttl) + packet.Sum(src) + packet.Sum(dst)
+	binary.BigEndian.PutUint32(h, version<<16|length)
+	binary.BigEndian.PutUint32(h[4:], fragment)
+	binary.BigEndian.PutUint32(h[8:], ttl<<16|uint32(sum.Checksum()))
+	binary.BigEndian.PutUint32(h[12:], src)
+	binary.BigEndian.PutUint32(h[16:], dst)
 }
 
 // encapsulate puts the GUE or GRE header in front and returns where it begins and the outer header's protocol.

@@ -74,8 +74,16 @@ func (a Addr) V4() uint32 {
 	return uint32(a.Lo)
 }
 
+// Wire4 returns the last four bytes as they lie in memory, loaded natively.
+func (a Addr) Wire4() uint32 {
+	if littleEndian {
+		return uint32(a.Lo >> 32)
+	}
+	return uint32(a.Lo)
+}
+
 // Put4 stores the last four bytes in network order.
-func (a Addr) Put4(b []byte) { binary.BigEndian.PutUint32(b, a.V4()) }
+func (a Addr) Put4(b []byte) { binary.NativeEndian.PutUint32(b, a.Wire4()) }
 
 // Fold is the address as the IPVS schedulers hash it: IPv4 the address in host order, IPv6 the exclusive or of its
 // four big-endian words.

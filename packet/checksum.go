@@ -80,6 +80,9 @@ func (d Delta) ReplaceAddr(old, new Addr) Delta {
 	return d + Delta(new.halves()) + Delta(4*0xffffffff-old.halves())
 }
 
+// ReplaceV4 notes that one IPv4 address, as it lies in memory (Addr.Wire4), becomes another.
+func (d Delta) ReplaceV4(old, new uint32) Delta { return d + Delta(^old) + Delta(new) }
+
 // halves is the sum of the address's 32-bit words as they lie in memory. A v4-mapped address gives its prefix too, which
 // cancels out in a difference of two: it needs no look at the family.
 func (a Addr) halves() uint64 { return a.Hi>>32 + a.Hi&0xffffffff + a.Lo>>32 + a.Lo&0xffffffff }
@@ -94,28 +97,54 @@ func wire16(v uint16) uint16 {
 
 // Apply updates the checksum field f (two bytes, network order).
 func (d Delta) Apply(f []byte) {
-	binary.NativeEndian.PutUint16(f, d.apply(binary.NativeEndian.Uint16(f)))
+	binary.NativeEndian.PutUint16(f, d.Sum(binary.NativeEndian.Uint16(f)))
 }
 
 // ApplyUDP is Apply with UDP's rule that a computed 0 is sent as 0xffff; the caller has made sure that the field is not 0.
 func (d Delta) ApplyUDP(f []byte) {
-	c := d.apply(binary.NativeEndian.Uint16(f))
+	c := d.Sum(binary.NativeEndian.Uint16(f))
 	if c == 0 {
 		c = 0xffff
 	}
 	binary.NativeEndian.PutUint16(f, c)
 }
 
-func (d Delta) apply(hc uint16) uint16 {
+// Sum is the new value of a checksum that was hc, both as they lie in memory. The sum of a number and itself rotated by
+// half has the one's complement sum of its halves, the carry included, in its upper half.
+func (d Delta) Sum(hc uint16) uint16 {
 	v := uint64(d) + uint64(^hc)
-	v = v>>32 + v&0xffffffff
-	v = v>>16 + v&0xffff
-	v = v>>16 + v&0xffff
-	return ^uint16(v>>16 + v&0xffff)
+	v += bits.RotateLeft64(v, 32)
+	w := uint32(v >> 32)
+	w += bits.RotateLeft32(w, 16)
+	return ^uint16(w >> 16)
 }
 
 // DecrementTTL decrements the TTL of the IPv4 header h and updates its checksum as the kernel does (RFC 1141).
 func DecrementTTL(h []byte) {
+	if !littleEndian {
+		decrementTTL(h)
+		return
+	}
+	// TTL, protocol and checksum are one word: read and written at once. The sum does not mind the order of its bytes.
+	w := binary.LittleEndian.Uint32(h[8:])
+	c := w>>16 + 1
+	c += (c + 1) >> 16
+	binary.LittleEndian.PutUint32(h[8:], w&0xff00|uint32(uint8(w)-1)|c<<16)
+}
+
+// DecrementTTLBy decrements the TTL of the IPv4 header h and brings its checksum in line with that and with a change d of
+// its addresses (RFC 1624).
+func DecrementTTLBy(h []byte, d Delta) {
+	_ = h[11]
+	h[8]--
+	(d + ttlDelta).Apply(h[10:])
+}
+
+// ttlDelta is what a TTL lowered by one changes.
+var ttlDelta = Delta(0).Replace(0x0100, 0)
+
+// decrementTTL is DecrementTTL byte by byte.
+func decrementTTL(h []byte) {
 	_ = h[11]
 	h[8]--
 	c := uint32(binary.BigEndian.Uint16(h[10:])) + 0x0100

@@ -81,31 +81,42 @@ func Parse(frame []byte, k *Tuple, p *Parsed) {
 	// instead of a dozen pieces; parse4 decides about everything else.
 	h := (*[40]byte)(frame[14:54])
 	a, b := binary.LittleEndian.Uint64(h[0:]), binary.LittleEndian.Uint64(h[8:])
-	c, d := binary.LittleEndian.Uint32(h[16:]), binary.LittleEndian.Uint32(h[20:])
-	sum := a>>32 + a&0xffffffff + b>>32 + b&0xffffffff + uint64(c)
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
+	c := binary.LittleEndian.Uint32(h[16:])
 	total := int(bits.ReverseBytes16(uint16(a >> 16)))
 	proto := uint8(b >> 8)
-	flags := h[33]
-	least := 40
-	if proto == ProtoUDP {
+	flags, least := h[33], 40
+	if proto != ProtoTCP {
+		if proto != ProtoUDP {
+			parseGeneral(frame, k, p)
+			return
+		}
 		flags, least = 0, 28
 	}
 	// 0xff3f: more-fragments and the offset, as the bytes lie in a.
-	if sum>>16+sum&0xffff != 0xffff || uint16(a>>48)&0xff3f != 0 || total > len(frame)-14 || total < least ||
-		proto != ProtoTCP && proto != ProtoUDP {
+	if !sumOK(a, b, uint64(c)) || uint16(a>>48)&0xff3f != 0 || total > len(frame)-14 || total < least {
 		parseGeneral(frame, k, p)
 		return
 	}
-	*p = Parsed{
-		Len: uint32(total), L3: 14, L4: 34, VLAN: NoVLAN, VLAN2: NoVLAN, Kind: Transport, Flags: flags, TTL: uint8(b), TOS: uint8(a >> 8),
-		DF: uint8(a>>48)&0x40 != 0,
-	}
+	// Field by field: a composite literal is built on the stack in narrow pieces and copied in wide ones, which waits for
+	// the pieces to reach the cache.
+	p.Len, p.L3, p.L4, p.VLAN, p.VLAN2 = uint32(total), 14, 34, NoVLAN, NoVLAN
+	p.Kind, p.Flags, p.TTL, p.TOS, p.DF = Transport, flags, uint8(b), uint8(a>>8), a&(0x40<<48) != 0
+	d := binary.LittleEndian.Uint32(h[20:])
 	k.Src, k.Dst = addrFromWord(uint32(b>>32)), addrFromWord(c)
 	k.SrcPort, k.DstPort = bits.ReverseBytes16(uint16(d)), bits.ReverseBytes16(uint16(d>>16))
 	k.Proto, k.Family = proto, 4
+}
+
+// sumOK tells whether the words of a header, as they lie in memory, add up to a right checksum. The sum of a number and
+// itself rotated by half has the one's complement sum of its halves, the carry included, in its upper half.
+func sumOK(a, b, c uint64) bool {
+	s, carry := bits.Add64(a, b, 0)
+	s, carry = bits.Add64(s, c, carry)
+	s += carry
+	s += bits.RotateLeft64(s, 32)
+	t := uint32(s >> 32)
+	t += bits.RotateLeft32(t, 16)
+	return t>>16 == 0xffff
 }
 
 // parseGeneral is Parse for whatever comes.
