@@ -47,7 +47,7 @@ type lane struct {
 	profile worker.Profile
 
 	rng   uint64
-	next  uint64 // fresh: number of the next connection
+	next  uint64 // fresh: number of the next connection; established NAT: of the next to be answered for the first time
 	reply bool
 	descs [worker.MaxBatch]ring.Desc
 	addrs [worker.MaxBatch]uint64
@@ -150,10 +150,15 @@ func (l *lane) write(frame uint64) ring.Desc {
 	var n uint64
 	flags := uint8(packet.ACK)
 	reply := false
-	if s.cfg.fresh {
+	switch {
+	case s.cfg.fresh:
 		n, flags = l.next, packet.SYN
 		l.next += uint64(s.cfg.workers)
-	} else {
+	case s.cfg.method == service.NAT && l.next < uint64(s.cfg.connections):
+		// The first reply finds the way to the client, which is not what an established packet costs.
+		n, reply = l.next, true
+		l.next += uint64(s.cfg.workers)
+	default:
 		if s.cfg.method == service.NAT {
 			reply = l.reply
 			l.reply = !l.reply

@@ -28,9 +28,10 @@ func measure(o *Options, c *Result) (*Result, error) {
 	r := *c
 	r.MissNS, r.BytesPer, r.RSSPer, r.Stages = s.missNS, s.bytesPerConnection(), s.rssPer, map[string]float64{}
 	r.HugePages, r.Pages = s.memory.Pages != numa.SmallPages, s.memory.Pages.String()
-	for warmed := uint64(0); ; { // caches, branch predictors, the table half full and the sweep's steady state
+	// Caches, branch predictors, the table half full and the sweep's steady state; of NAT every connection's first reply.
+	for warmed := uint64(0); ; {
 		n := s.run(o.Duration/10, false).packets
-		if warmed += n; n == 0 || !s.cfg.fresh || warmed >= uint64(c.Connections) {
+		if warmed += n; n == 0 || !s.cfg.fresh && s.cfg.method != service.NAT || warmed >= uint64(c.Connections) {
 			break
 		}
 	}

@@ -137,7 +137,7 @@ func benchLookup(b *testing.B, tab *Table, keys []Key, batch int, miss float64) 
 		fill(p, keys, &at)
 		start := time.Now()
 		for m := 0; m < stretch; m += batch {
-			tab.LookupBatch(p[m : m+batch])
+			tab.LookupBatch(p[m:m+batch], nil)
 		}
 		q = append(q, float64(time.Since(start))/stretch)
 		for i := range p {
@@ -163,11 +163,10 @@ func benchStages(b *testing.B, tab *Table, keys []Key) {
 		t1 := time.Now()
 		tab.HashAll(p)
 		t2 := time.Now()
-		tab.PrefetchBuckets(p)
 		t3 := time.Now()
 		tab.Match(p)
 		t4 := time.Now()
-		tab.Resolve(p)
+		tab.Resolve(p, nil)
 		t5 := time.Now()
 		for i, d := range []time.Duration{t2.Sub(t1), t3.Sub(t2), t4.Sub(t3), t5.Sub(t4)} {
 			spent[i] = append(spent[i], float64(d)/float64(len(p)))
@@ -228,7 +227,7 @@ func benchNew(b *testing.B, capacity, method uint32) {
 			serial++
 			p[i].Key = tcpKey(serial * 0x9e3779b1) // all 2^32, scattered
 		}
-		tab.LookupBatch(p)
+		tab.LookupBatch(p, nil)
 		for i := range p {
 			r := tab.Alloc(0)
 			if r == 0 {

@@ -3,6 +3,8 @@ package flow
 import (
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/fastlb/fastlb/packet"
 )
 
 func mul64(x, y uint64) (hi, lo uint64) { return bits.Mul64(x, y) }
@@ -31,33 +33,48 @@ func outPorts(k *Key) uint64 {
 }
 
 // LookupBatch finds the connections of a batch of keys. In words and Out words are looked for at once: Dir says which it
-// was. The latency of memory is paid about once a pass rather than twice a packet; see the stages.
+// was. The latency of memory is paid about once a pass rather than twice a packet; see the stages. servers are addresses
+// of real servers by Conn.Server, as far as the caller knows them: whose reply a packet is, is then told without the
+// record's second line.
 //
 //fastlb:hot
-func (t *Table) LookupBatch(p []Probe) {
+func (t *Table) LookupBatch(p []Probe, servers []packet.Addr) {
 	if len(p) == 0 {
 		return
 	}
-	for rest := p; len(rest) > 0; {
-		n := min(len(rest), group)
-		t.HashAll(rest[:n])
-		prefetchProbes(&rest[0], n, 0)
-		rest = rest[n:]
-	}
+	t.HashAll(p)
 	for rest := p; len(rest) > 0; {
 		n := min(len(rest), group)
 		t.Match(rest[:n])
 		rest = rest[n:]
 	}
-	t.Resolve(p)
+	t.Resolve(p, servers)
 }
 
 const group = 16
 
-// HashAll is the first stage: every probe's hash and bucket.
+// HashAll is the first stage: every probe's hash and bucket, and the bucket asked for.
 //
 //fastlb:hot
 func (t *Table) HashAll(p []Probe) {
+	if len(p) == 0 {
+		return
+	}
+	if hasVector {
+		hashVector(&p[0], len(p), &t.secrets, t.buckets, t.indexAt)
+		return
+	}
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), group)
+		t.hashEach(rest[:n])
+		prefetchProbes(&rest[0], n, 0)
+		rest = rest[n:]
+	}
+}
+
+// hashEach is HashAll probe by probe and without the prefetch: for processors without the vector routine, and its twin in
+// the tests.
+func (t *Table) hashEach(p []Probe) {
 	for i := range p {
 		q := &p[i]
 		q.Hash = t.Hash(&q.Key)
@@ -65,16 +82,7 @@ func (t *Table) HashAll(p []Probe) {
 	}
 }
 
-// PrefetchBuckets is the second stage: asks for every probe's bucket.
-//
-//fastlb:hot
-func (t *Table) PrefetchBuckets(p []Probe) {
-	if len(p) > 0 {
-		prefetchProbes(&p[0], len(p), 0)
-	}
-}
-
-// Match is the third stage: compares tags, and asks for the record of the first candidate in each home bucket.
+// Match is the second stage: compares tags, and asks for the record of the first candidate in each home bucket.
 //
 //fastlb:hot
 func (t *Table) Match(p []Probe) {
@@ -90,20 +98,15 @@ func (t *Table) Match(p []Probe) {
 
 // matchWords is Match word by word: for processors without the vector routine, and its twin in the tests.
 func (t *Table) matchWords(p []Probe) {
-	out := Dir(0)
 	for i := range p {
 		q := &p[i]
 		b := &t.index[t.home(q.Hash)]
 		w := b.first(tagOf(q.Hash))
 		q.Ref = Ref(w)
 		q.Dir = Dir(w >> 54 & 1)
-		out |= q.Dir
 		q.addr = t.recsAt + uintptr(q.Ref)*recordSize
 	}
 	prefetchProbes(&p[0], len(p), 0)
-	if out != 0 {
-		prefetchProbes(&p[0], len(p), 64) // replies are told by the server's address, in the second line
-	}
 }
 
 // first is the first word of the bucket that matches, 0 if none does.
@@ -119,11 +122,16 @@ func (b *bucket) first(want uint64) uint64 {
 // Resolve is the last stage: compares whole keys. What the first candidate does not settle goes the long way.
 //
 //fastlb:hot
-func (t *Table) Resolve(p []Probe) {
+func (t *Table) Resolve(p []Probe, servers []packet.Addr) {
 	for i := range p {
 		q := &p[i]
 		if q.Ref != 0 {
-			if c := &t.recs[q.Ref]; q.Dir == In && c.isIn(&q.Key) || q.Dir == Out && c.isOut(&q.Key) {
+			c := &t.recs[q.Ref]
+			if q.Dir == In {
+				if c.isIn(&q.Key) {
+					continue
+				}
+			} else if s := c.Server; uint(s) < uint(len(servers)) && servers[s] == q.Key.Src && c.isOutOf(&q.Key) || c.isOut(&q.Key) {
 				continue
 			}
 		} else if atomic.LoadUint64(&t.index[t.home(q.Hash)][0])>>passedShift == 0 {
@@ -135,6 +143,12 @@ func (t *Table) Resolve(p []Probe) {
 
 func (c *Conn) isIn(k *Key) bool {
 	return atomic.LoadUint64(portsWord(c))&portsIn == inPorts(k) && c.Client == k.Src && c.Virtual == k.Dst
+}
+
+// isOutOf is isOut for a key that comes from the server that the connection has by number. Dest is that server's address
+// unless a helper sent the connection elsewhere; a number is given to another server only when no connection has it.
+func (c *Conn) isOutOf(k *Key) bool {
+	return atomic.LoadUint64(portsWord(c))&portsOut == outPorts(k) && c.Client == k.Dst && c.LoadFlags()&FlagElsewhere == 0
 }
 
 func (c *Conn) isOut(k *Key) bool {

@@ -5,7 +5,13 @@ package flow
 import "golang.org/x/sys/cpu"
 
 // hasVector says that matchVector may be used.
-var hasVector = cpu.X86.HasAVX2
+var hasVector = cpu.X86.HasAVX2 && cpu.X86.HasBMI2
+
+// hashVector is hashEach and PrefetchBuckets in one loop: multiplications that leave the flags alone, and the prefetch of a
+// bucket as soon as it is known.
+//
+//go:noescape
+func hashVector(p *Probe, n int, s *secrets, buckets uint64, index uintptr)
 
 // matchAVX2 is matchWords by vector instructions: the eight tags of a bucket in two comparisons, and the prefetches in
 // the same loop. Measured against the plain loop in docs/performance/flow-tries.md.

@@ -45,9 +45,7 @@ next:
 	MOVL R10, R10
 	SHLQ $7, R10
 	ADDQ SI, R10
-	SHLL $6, R11
 	PREFETCHT0 (R10)
-	PREFETCHT0 (R10)(R11*1)       // a reply's second line
 	ADDQ $64, AX
 	DECQ CX
 	JNZ  next

@@ -176,6 +176,7 @@ func (t *Table) recoverRecords(found []uint8) {
 		}
 		if c.Control != 0 && live(c.Control) {
 			t.recs[c.Control].NControl++
+			c.Flags |= FlagControlled
 		} else {
 			c.Control = 0
 		}

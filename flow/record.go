@@ -29,6 +29,7 @@ const (
 	FlagNoCPort     = 0x0800
 	FlagTemplate    = 0x1000
 	FlagOnePacket   = 0x2000
+	FlagControlled  = 0x0000_8000 // own, free in LVS: hangs on another connection, or did; it says so in the first line
 	FlagIPv6        = 0x0001_0000 // family of client and virtual address (own: not LVS's)
 	FlagDropChain   = 0x0002_0000 // own: freed by a defence or flush ("timeout 0" of spec/connections.md 2.6)
 	FlagAssured     = 0x0004_0000 // own: the template's ASSURED bit

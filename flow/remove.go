@@ -67,6 +67,7 @@ func (t *Table) Attach(child, parent Ref) bool {
 		}
 		if atomic.CompareAndSwapInt32(p, n, n+1) {
 			atomic.StoreUint32((*uint32)(&t.recs[child].Control), uint32(parent))
+			atomic.OrUint32(&t.recs[child].Flags, FlagControlled)
 			return true
 		}
 	}

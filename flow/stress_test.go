@@ -31,7 +31,7 @@ func TestStress(t *testing.T) {
 						p[i].Key = outKey(rng.Uint32N(keys))
 					}
 				}
-				tab.LookupBatch(p[:])
+				tab.LookupBatch(p[:], nil)
 				for i := range p {
 					q := &p[i]
 					if q.Ref == 0 && i%4 != 3 {

@@ -44,7 +44,7 @@ func addConn(t *Table, worker int, n uint32, method uint32, deadline int64) (Ref
 	c := t.Conn(r)
 	k := tcpKey(n)
 	c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
-	c.Dest, c.DPort = v4(10, 255, 0, byte(n%7)), 8080
+	c.Dest, c.DPort, c.Server = v4(10, 255, 0, byte(n%7)), 8080, 1+n%7
 	c.Flags = method
 	c.Deadline = deadline
 	return t.Insert(worker, r)
@@ -78,7 +78,7 @@ func TestLookupBothHalves(t *testing.T) {
 				batch[i].Key = outKey(m)
 			}
 		}
-		tab.LookupBatch(batch[:])
+		tab.LookupBatch(batch[:], nil)
 		for i := range batch {
 			m := n + uint32(i/2)
 			want, dir := refs[m], Dir(i%2)
@@ -102,6 +102,33 @@ func TestLookupBothHalves(t *testing.T) {
 		}
 	}
 	checkEmpty(t, tab)
+}
+
+// TestLookupByServer finds replies by their servers' numbers as it does by the records, whatever of the servers is known.
+func TestLookupByServer(t *testing.T) {
+	tab := newTable(t, 1000, 1)
+	for n := range uint32(1000) {
+		r, _ := addConn(tab, 0, n, 0, 1e9)
+		if n%5 == 0 { // a helper sent it to another server than its number says
+			c := tab.Conn(r)
+			c.Server = 1 + (n+1)%7
+			c.CASFlags(c.LoadFlags(), c.LoadFlags()|FlagElsewhere)
+		}
+	}
+	all := make([]packet.Addr, 8)
+	for i := range byte(7) {
+		all[1+i] = v4(10, 255, 0, i)
+	}
+	for name, servers := range map[string][]packet.Addr{"all": all, "a few": all[:4], "none": nil, "gone": make([]packet.Addr, 8)} {
+		for n := range uint32(1000) {
+			p := [3]Probe{{Key: outKey(n)}, {Key: outKey(n)}, {Key: tcpKey(n)}}
+			p[1].Key.Src = all[1+(n+1)%7] // not its server, though the number may say so
+			tab.LookupBatch(p[:], servers)
+			if p[0].Ref == 0 || p[0].Dir != Out || p[0].Ref != p[2].Ref || p[1].Ref != 0 || p[2].Dir != In {
+				t.Fatalf("servers known: %s; connection %d: reply %d, foreign reply %d, request %d", name, n, p[0].Ref, p[1].Ref, p[2].Ref)
+			}
+		}
+	}
 }
 
 func checkEmpty(t *testing.T, tab *Table) {
@@ -163,6 +190,13 @@ func TestMatchTwin(t *testing.T) {
 		}
 		tab.HashAll(a[:n])
 		b = a
+		tab.hashEach(b[:n])
+		for i := range n {
+			if a[i].Hash != b[i].Hash || a[i].addr != b[i].addr {
+				t.Fatalf("probe %d of %d, %+v: the vector routine hashes to %x in bucket %x, the plain loop to %x in %x", i, n,
+					a[i].Key, a[i].Hash, a[i].addr, b[i].Hash, b[i].addr)
+			}
+		}
 		tab.Match(a[:n])
 		tab.matchWords(b[:n])
 		for i := range n {
@@ -186,13 +220,13 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 			n++
 			p[i].Key = tcpKey(n)
 		}
-		tab.LookupBatch(p[:])
+		tab.LookupBatch(p[:], nil)
 		for i := range p {
 			if p[i].Ref == 0 {
 				addConn(tab, 0, n-63+uint32(i), n%2*3, now+1e8)
 			}
 		}
-		tab.LookupBatch(p[:])
+		tab.LookupBatch(p[:], nil)
 		tab.Touch(tab.Conn(p[0].Ref), now+2e8)
 		tab.Sweep(0, now, 1000, expire)
 		tab.Walk(func(r Ref, c *Conn) bool { return r < 100 })

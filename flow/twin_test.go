@@ -191,7 +191,7 @@ func compare(t *testing.T, tab *Table, w *twin, n uint32) {
 			p[i].Key = Key{Src: v4(10, 255, 0, byte(i&1)), Dst: p[0].Key.Src, SrcPort: 8080, DstPort: p[0].Key.SrcPort, Proto: 6, Family: 4}
 		}
 	}
-	tab.LookupBatch(p[:])
+	tab.LookupBatch(p[:], nil)
 	for i := range p {
 		r, d := w.lookup(p[i].Key)
 		if p[i].Ref != r || r != 0 && p[i].Dir != d {

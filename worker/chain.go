@@ -274,7 +274,7 @@ func (w *Worker) sendLaid(e *egress, v6 bool) {
 	start := e.put(w.mem[base:][:ring.FrameSize], ring.Headroom, v6)
 	first := ring.Desc{Addr: base + uint64(start), Len: uint32(ring.Headroom-start) + c.laid[0].Len}
 	if c.nLaid == 1 {
-		w.queue(e.port, first.Addr, int(first.Len))
+		w.queue(e.port, first.Addr, first.Len)
 		return
 	}
 	w.queueChain(e.port, first, c.laid[1:c.nLaid])

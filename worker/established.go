@@ -11,38 +11,37 @@ import (
 	"github.com/fastlb/fastlb/service"
 )
 
+// unusualFlags are those that must be set (FlagHashed) or clear (the others) for a connection to go the short way.
+const unusualFlags = flow.FlagHashed | flow.FlagNoCPort | flow.FlagHelper | flow.FlagElsewhere
+
 // established forwards a packet of a known connection: track its state, count, rewrite, queue. False means that something
 // about it is unusual and nothing has been done; the packet then takes the slow way (unusual.go), which does the same
 // thing with all the exceptions.
 //
 //fastlb:hot
-func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool {
+func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d *ring.Desc) bool {
 	c := w.flows.Conn(pr.Ref)
 	flags := c.LoadFlags()
-	if p.TTL <= 1 || flags&(flow.FlagHashed|flow.FlagNoCPort|flow.FlagHelper|flow.FlagElsewhere) != flow.FlagHashed {
+	if p.TTL <= 1 || flags&unusualFlags != flow.FlagHashed {
 		return false
 	}
-	base := frameBase(d.Addr)
-	buf := w.mem[base : base+ring.FrameSize]
-	l3 := int(d.Addr-base) + int(p.L3)
-	end := l3 + int(p.Len)
 	if pr.Dir == flow.Out {
-		return w.establishedOut(c, flags, &pr.Key, p, buf, base, l3, end)
+		return w.establishedOut(c, flags, &pr.Key, p, d)
 	}
-	targets := w.targets
-	if uint(c.Server) >= uint(len(targets)) {
+	targets, server := w.targets, c.Server
+	if uint(server) >= uint(len(targets)) {
 		return false
 	}
-	t := &targets[c.Server]
+	t := &targets[server]
 	method := service.Method(flags & flow.FlagMethodMask)
-	if p.Len > t.limit || t.method != method || method == service.Tunnel && !w.paths.clear(p.Len) {
+	if p.Len > t.limit || t.method != method {
 		return false
 	}
-	state := uint8(flags >> flow.StateShift)
 	deadline := w.now
 	switch pr.Key.Proto {
 	case packet.ProtoTCP:
 		// An acknowledgement in ESTABLISHED, which is nearly all there is, needs no look at the tables.
+		state := uint8(flags >> flow.StateShift)
 		if state != flow.TCPEstablished || p.Flags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) != packet.ACK {
 			row, _ := flow.RowOf(flow.In, flags)
 			if p.Flags&packet.SYN != 0 || state >= flow.TCPStates || flow.NextTCP(row, p.Flags, state, w.snap.secure) != state {
@@ -58,23 +57,63 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	if deadline < atomic.LoadInt64(&c.Deadline) {
 		return false // --set made the timeout shorter: the sweep has to know
 	}
+	if method == service.Tunnel && !w.paths.clear(p.Len) {
+		return false
+	}
 	w.flows.Touch(c, deadline)
 	w.countPacket(c)
-	w.lines[c.Server].In(p.Len)
-	v6 := pr.Key.Family == 6
-	switch method {
-	case service.NAT:
-		modes.NATIn(buf[l3:end], int(p.L4-p.L3), pr.Key.Proto, pr.Key.Dst, t.addr, pr.Key.DstPort, c.DPort)
-	case service.DR:
-		modes.DR(buf[l3:end])
-	case service.Tunnel:
-		l3, v6 = w.encapsulate(buf, l3, end, t, t.source, &pr.Key), !t.addr.Is4()
+	w.lines[server].In(p.Len)
+	at := d.Addr + uint64(p.L3)
+	switch {
+	case method == service.DR:
+		modes.DR(view[[20]byte](w.mem, at)[:])
+	case method == service.Tunnel:
+		w.establishedTunnel(t, &pr.Key, p, d)
+		return true
+	case plain4(&pr.Key, p):
+		modes.NATIn4(view[[40]byte](w.mem, at), pr.Key.Dst, t.addr, pr.Key.DstPort, c.DPort)
+	default:
+		modes.NATIn(w.mem[at:at+uint64(p.Len)], int(p.L4-p.L3), pr.Key.Proto, pr.Key.Dst, t.addr, pr.Key.DstPort, c.DPort)
 	}
 	if t.tagged {
-		e := &w.snap.egress[t.hop]
-		start := e.put(buf, l3, v6)
-		w.queue(e.port, base+uint64(start), end-start)
+		w.putTagged(&w.snap.egress[t.hop], pr.Key.Family, p, d)
 		return true
+	}
+	// The two bytes before an IP header are its ethertype already.
+	h := view[[12]byte](w.mem, at-14)
+	binary.NativeEndian.PutUint64(h[:], t.link[0])
+	binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+	w.queue(t.port, at-14, p.Len+14)
+	return true
+}
+
+// plain4 tells whether a packet is TCP in IPv4 without options.
+func plain4(k *packet.Tuple, p *packet.Parsed) bool {
+	return k.Family == 4 && k.Proto == packet.ProtoTCP && p.L4-p.L3 == 20
+}
+
+// putTagged queues a packet that leaves in a VLAN, rewritten.
+func (w *Worker) putTagged(e *egress, family uint8, p *packet.Parsed, d *ring.Desc) {
+	base := frameBase(d.Addr)
+	l3 := int(d.Addr-base) + int(p.L3)
+	start := e.put(w.mem[base:base+ring.FrameSize], l3, family == 6)
+	w.queue(e.port, base+uint64(start), uint32(l3-start)+p.Len)
+}
+
+// establishedTunnel encapsulates and queues a packet.
+//
+//fastlb:hot
+func (w *Worker) establishedTunnel(t *target, k *packet.Tuple, p *packet.Parsed, d *ring.Desc) {
+	base := frameBase(d.Addr)
+	buf := w.mem[base : base+ring.FrameSize]
+	l3 := int(d.Addr-base) + int(p.L3)
+	end := l3 + int(p.Len)
+	l3 = w.encapsulate(buf, l3, end, t, t.source, k)
+	v6 := !t.addr.Is4()
+	if t.tagged {
+		start := w.snap.egress[t.hop].put(buf, l3, v6)
+		w.queue(t.port, base+uint64(start), uint32(end-start))
+		return
 	}
 	h := (*[14]byte)(buf[l3-14:])
 	binary.NativeEndian.PutUint64(h[:], t.link[0])
@@ -84,26 +123,25 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d ring.Desc) bool
 	} else {
 		h[12], h[13] = 0x08, 0x00
 	}
-	w.queue(t.port, base+uint64(l3-14), end-l3+14)
-	return true
+	w.queue(t.port, base+uint64(l3-14), uint32(end-l3+14))
 }
 
 // establishedOut is established for a NAT server's reply.
 //
 //fastlb:hot
-func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *packet.Parsed, buf []byte, base uint64, l3, end int) bool {
+func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *packet.Parsed, d *ring.Desc) bool {
 	e := &w.snap.egress[w.cachedHop(atomic.LoadUint32(&c.Hop))]
 	if !e.ok || p.Len > e.mtu || flags&flow.FlagMethodMask != uint32(service.NAT) {
 		return false
 	}
-	targets := w.targets
-	if uint(c.Server) >= uint(len(targets)) || !targets[c.Server].avail {
+	targets, server := w.targets, c.Server
+	if uint(server) >= uint(len(targets)) || !targets[server].avail {
 		return false // its server was removed, perhaps with the family's last service
 	}
-	state := uint8(flags >> flow.StateShift)
 	deadline := w.now
 	switch k.Proto {
 	case packet.ProtoTCP:
+		state := uint8(flags >> flow.StateShift)
 		if state != flow.TCPEstablished || p.Flags&(packet.SYN|packet.FIN|packet.RST|packet.ACK) != packet.ACK {
 			if p.Flags&packet.SYN != 0 || state >= flow.TCPStates || flow.NextTCP(flow.Output, p.Flags, state, w.snap.secure) != state {
 				return false
@@ -111,7 +149,7 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		}
 		deadline += w.snap.Timeouts.TCP[state]
 	case packet.ProtoUDP:
-		if c.Controller() != 0 {
+		if flags&flow.FlagControlled != 0 {
 			return false // an answer makes the controlling template assured
 		}
 		deadline += w.snap.Timeouts.UDP
@@ -122,10 +160,21 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		return false // --set made the timeout shorter: the sweep has to know
 	}
 	w.flows.Touch(c, deadline)
-	w.lines[c.Server].Out(p.Len)
-	modes.NATOut(buf[l3:end], int(p.L4-p.L3), k.Proto, k.Src, c.Virtual, k.SrcPort, c.VPort)
-	start := e.put(buf, l3, k.Family == 6)
-	w.queue(e.port, base+uint64(start), end-start)
+	w.lines[server].Out(p.Len)
+	at := d.Addr + uint64(p.L3)
+	if plain4(k, p) {
+		modes.NATOut4(view[[40]byte](w.mem, at), k.Src, c.Virtual, k.SrcPort, c.VPort)
+	} else {
+		modes.NATOut(w.mem[at:at+uint64(p.Len)], int(p.L4-p.L3), k.Proto, k.Src, c.Virtual, k.SrcPort, c.VPort)
+	}
+	if e.l2len != 12 {
+		w.putTagged(e, k.Family, p, d)
+		return true
+	}
+	h := view[[12]byte](w.mem, at-14)
+	binary.NativeEndian.PutUint64(h[:], e.link[0])
+	binary.NativeEndian.PutUint32(h[8:], uint32(e.link[1]))
+	w.queue(e.port, at-14, p.Len+14)
 	return true
 }
 

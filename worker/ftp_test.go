@@ -208,8 +208,9 @@ func (f *ftp) dataIsFast(sport, dport uint16) {
 	b := s.frame()
 	copy(w.mem[at+256:], b)
 	packet.Parse(b, &pr[0].Key, &p)
-	w.flows.LookupBatch(pr[:])
-	if pr[0].Ref == 0 || !w.established(&pr[0], &p, descOf(at+256, len(b))) {
+	w.flows.LookupBatch(pr[:], nil)
+	d := descOf(at+256, len(b))
+	if pr[0].Ref == 0 || !w.established(&pr[0], &p, &d) {
 		f.t.Error("the data connection does not take the quick way")
 	}
 	w.transmit()

@@ -14,12 +14,12 @@ func frameBase(addr uint64) uint64 { return addr &^ (ring.FrameSize - 1) }
 // queue puts a finished frame on a port's outbox.
 //
 //fastlb:hot
-func (w *Worker) queue(port int16, addr uint64, n int) {
+func (w *Worker) queue(port int16, addr uint64, n uint32) {
 	o := &w.out[port]
-	if o.n == len(o.d) {
+	if o.n >= MaxBatch {
 		w.flush(int(port))
 	}
-	o.d[o.n] = ring.Desc{Addr: addr, Len: uint32(n)}
+	o.d[o.n&(MaxBatch-1)] = ring.Desc{Addr: addr, Len: n}
 	o.n++
 }
 
@@ -95,7 +95,7 @@ func (w *Worker) emit(k *pkt, e *egress) {
 	w.inOnePiece(k)
 	if n <= limit && k.frame != noFrame {
 		start := e.put(k.buf, k.l3, k.v6())
-		w.queue(e.port, k.frame+uint64(start), k.end-start)
+		w.queue(e.port, k.frame+uint64(start), uint32(k.end-start))
 		return
 	}
 	if n <= limit {

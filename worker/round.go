@@ -72,36 +72,25 @@ func (w *Worker) adopt(s *Snapshot) {
 //
 //fastlb:hot
 func (w *Worker) receive(port int, d []ring.Desc) {
-	n := 0
-	var bytes uint64
 	ring.Prefetch(w.mem, d)
 	w.lap(StageReceive)
-	for i := range d {
-		frame := w.mem[d[i].Addr:][:d[i].Len]
-		bytes += uint64(d[i].Len)
-		packet.Parse(frame, &w.probes[n].Key, &w.parsed[i])
-		if w.parsed[i].Kind == packet.Transport {
-			n++
-		}
-	}
+	bytes := w.parse(d)
 	w.stats.Received(port, len(d), bytes)
 	w.lap(StageParse)
+	// What is no transport packet is looked up too, by whatever its probe holds: nobody reads the answer.
 	if w.snap.Services.Enabled {
-		w.flows.LookupBatch(w.probes[:n])
+		w.flows.LookupBatch(w.probes[:len(d)], w.snap.servers)
 	} else {
-		w.forget(n)
+		w.forget(len(d))
 	}
 	w.lap(StageLookup)
-	n = 0
 	for i := range d {
-		p := &w.parsed[i]
+		p, pr := &w.parsed[i], &w.probes[i]
 		if p.Kind != packet.Transport {
 			w.other(port, d[i], p)
 			continue
 		}
-		pr := &w.probes[n]
-		n++
-		if pr.Ref == 0 || !w.established(pr, p, d[i]) {
+		if pr.Ref == 0 || !w.established(pr, p, &d[i]) {
 			w.unusual(port, d[i], p, &pr.Key)
 		}
 	}

@@ -24,16 +24,18 @@ type Snapshot struct {
 	generation uint32 // 1 to hopRoutes; of routes, addresses and interfaces: hops kept in connections are good while it is the same
 	egress     []egress
 	vlans      []vlan
-	targets    []target // by server slot number
-	secure     bool     // the secure_tcp table is in force
+	targets    []target      // by server slot number
+	servers    []packet.Addr // by server slot number, none where it is not available: for the look-up
+	secure     bool          // the secure_tcp table is in force
 }
 
-// egress is what transmit needs to know of a next hop: 32 bytes, by neigh.HopID.
+// egress is what transmit needs to know of a next hop: 48 bytes, by neigh.HopID.
 type egress struct {
-	l2    [20]byte // link header up to the ethertype: addresses, and a tag where the interface is a VLAN
-	l2len uint8    // 12, 16 or 20
-	ok    bool     // the neighbour's MAC is known and the interface has a port
-	port  int16    // -1: none
+	link  [2]uint64 // the addresses of l2, as target has them
+	l2    [20]byte  // link header up to the ethertype: addresses, and a tag where the interface is a VLAN
+	l2len uint8     // 12, 16 or 20
+	ok    bool      // the neighbour's MAC is known and the interface has a port
+	port  int16     // -1: none
 	iface int32
 	mtu   uint32
 }
@@ -84,8 +86,12 @@ func NewSnapshot(services *service.Snapshot, net *neigh.Snapshot, timeouts flow.
 	}
 	s.secure = tunables.SecureTCP == 3
 	s.targets = make([]target, len(services.Targets))
+	s.servers = make([]packet.Addr, len(services.Targets))
 	for i := range services.Targets {
 		s.targets[i] = s.newTarget(&services.Targets[i])
+		if services.Targets[i].Available {
+			s.servers[i] = services.Targets[i].Addr
+		}
 	}
 	for i := range net.Interfaces {
 		outer, inner, nic := s.tags(i)
@@ -142,6 +148,7 @@ func (s *Snapshot) newEgress(h *neigh.Hop) egress {
 			e.l2len += 4
 		}
 	}
+	e.link[0], e.link[1] = binary.NativeEndian.Uint64(e.l2[:]), uint64(binary.NativeEndian.Uint32(e.l2[8:]))
 	e.ok = h.Resolved && e.port >= 0
 	return e
 }
@@ -155,8 +162,7 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 		return n
 	}
 	e := &s.egress[t.Hop]
-	n.link[0] = binary.NativeEndian.Uint64(e.l2[:])
-	n.link[1] = uint64(binary.NativeEndian.Uint32(e.l2[8:]))
+	n.link = e.link
 	n.port, n.tagged, n.mtu = e.port, e.l2len != 12, t.MTU
 	limit := int(t.MTU)
 	if t.Method == service.Tunnel {

@@ -87,8 +87,8 @@ type Worker struct {
 
 // outbox gathers the frames for one port until the end of the round.
 type outbox struct {
-	d []ring.Desc
 	n int
+	d [MaxBatch]ring.Desc
 }
 
 // New checks the configuration and makes a worker. A snapshot must have been published before.
@@ -118,9 +118,6 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.targets, w.lines = w.snap.targets, w.counters.Lines(w.id)
 	w.out = make([]outbox, len(cfg.Ports))
-	for i := range w.out {
-		w.out[i].d = make([]ring.Desc, MaxBatch)
-	}
 	if w.chains.init(cfg.Segments, len(cfg.Ports)); w.chains.scratch != nil {
 		w.batch = max(w.batch, ring.MaxChain)
 	}

@@ -38,6 +38,7 @@ var unsafeFiles = []string{
 	"ring/map_unsafe.go",      // the kernel's rings
 	"service/slots_unsafe.go", // server slots in memory that outlives the process
 	"tune/rss_unsafe.go",      // RSS tables to and from drivers
+	"worker/view_unsafe.go",   // a packet's headers as an array
 }
 
 func TestUnsafe(t *testing.T) {
