@@ -75,7 +75,8 @@ func Start(ctx context.Context, cfg Config) (_ *Machine, err error) {
 		return nil, err
 	}
 	defer listener.Close()
-	m.cmd = exec.CommandContext(ctx, emulator, "-accel", "tcg", "-cpu", "max,la57=off", "-M", "q35",
+	// One thread for all CPUs: with one each, a CPU may see code that another one is just patching, and the kernel panics.
+	m.cmd = exec.CommandContext(ctx, emulator, "-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-M", "q35",
 		"-smp", strconv.Itoa(max(cfg.CPUs, 1)), "-m", strconv.Itoa(defaultTo(cfg.Memory, 768)),
 		"-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(cfg.Image, "vmlinuz"), "-initrd", m.path("initrd"),
