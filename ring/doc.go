@@ -21,7 +21,8 @@
 // # Who owns a frame
 //
 // A frame has one owner at any time. A worker's sockets share its UMEM, so a frame that came in by one interface goes out by
-// another without a copy, and comes back by the completion ring of the socket that sent it.
+// another without a copy, and comes back by the completion ring of the socket that sent it. Where drivers cannot share,
+// there are several UMEMs in one memory (parts.go), and ports that copy between them (crossing.go).
 //
 //	         Refill                      driver                     Receive
 //	+------+ ------> fill ring +-----------+ ------> RX ring +--------+

@@ -7,7 +7,7 @@ import (
 	"github.com/fastlb/fastlb/numa"
 )
 
-// UMEM is the packet memory of one worker: all its sockets share it, so a frame received on one interface leaves on
+// UMEM is packet memory of one worker: all sockets that have it share it, so a frame received on one interface leaves on
 // another without a copy. Its frames belong to the worker's goroutine, its sockets are opened and closed by director
 // while the worker does not run.
 type UMEM struct {
@@ -33,6 +33,9 @@ func (u *UMEM) Close() error {
 		return fmt.Errorf("close UMEM: its socket on %s queue %d is still open", c.Interface, c.Queue)
 	}
 	u.Frames.Mem = nil
+	if u.memory == nil { // a part of more (UMEMs)
+		return nil
+	}
 	return u.memory.Free()
 }
 
