@@ -216,49 +216,72 @@ func (d *Director) attach(n *attached) (err error) {
 	return err
 }
 
-// openSockets opens the workers' sockets: with zero-copy if every interface can, else with copying. All sockets of a
-// worker share one UMEM, and the kernel's choice for the first holds for all.
+// openSockets opens the workers' sockets in the best layout that the drivers agree to: an interface that cannot do
+// zero copy does not keep the others from it.
 func (d *Director) openSockets(places []seat) error {
-	binds := []ring.Bind{ring.BindCopy}
-	asked := ""
-	able := true
-	for _, n := range d.nics {
-		able = able && n.attachment.Mode() == xdp.Native && n.want != "copy" && n.want != "generic"
-		if n.want == "zerocopy" {
-			asked = n.name
-		}
+	try := make([]bool, len(d.nics))
+	for i, n := range d.nics {
+		try[i] = n.attachment.Mode() == xdp.Native && n.want != "copy" && n.want != "generic"
 	}
-	switch {
-	case able && asked != "":
-		binds = []ring.Bind{ring.BindZeroCopy}
-	case able:
-		binds = []ring.Bind{ring.BindZeroCopy, ring.BindCopy}
-	case asked != "":
-		return fmt.Errorf("interface %s: attach: zerocopy needs all interfaces to have it: they share their frames", asked)
-	}
-	var err error
-	for _, b := range binds {
-		if err = d.openWith(places, b); err == nil {
+	d.layout = firstLayout(try, d.opt.apart)
+	for {
+		err := d.openWith(places, d.layout)
+		var r *refusal
+		if err == nil {
 			break
 		}
-		if b == binds[len(binds)-1] || !errors.Is(err, ring.ErrNotSupported) {
+		if !errors.As(err, &r) {
 			return err
 		}
-		for _, n := range d.nics {
-			if n.why == "" {
-				n.why = err.Error()
-			}
+		next, ok := d.layout.refused(r.nic)
+		n := d.nics[r.nic]
+		copies := ok && next[next.of(r.nic)].bind == ring.BindCopy
+		if copies && n.want == "zerocopy" {
+			return fmt.Errorf("interface %s: attach: zerocopy: %w", n.name, err)
 		}
+		if !ok {
+			return err
+		}
+		if copies {
+			n.why = err.Error()
+		}
+		d.log.Debug("sockets are opened anew", zap.String("interface", n.name), zap.Error(err))
+		d.layout = next
 	}
 	for _, n := range d.nics {
 		d.log.Info("interface attached", zap.String("interface", n.name), zap.String("driver", n.driver), zap.String("mode", n.mode()),
 			zap.Ints("queues", n.queues), zap.String("why", n.why))
 	}
+	if len(d.layout) > 1 {
+		d.log.Info("packets from one of these groups of interfaces to another are copied: their drivers cannot share frames",
+			zap.Any("groups", d.groups()))
+	}
 	return nil
 }
 
-// openWith opens all sockets in one way, or none.
-func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
+// refusal is a driver's that cannot do what a layout wants of it.
+type refusal struct {
+	nic int
+	err error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// groups are the names of the interfaces that share frames.
+func (d *Director) groups() (l [][]string) {
+	for _, g := range d.layout {
+		var names []string
+		for _, n := range g.nics {
+			names = append(names, d.nics[n].name)
+		}
+		l = append(l, names)
+	}
+	return l
+}
+
+// openWith opens all sockets in one layout, or none.
+func (d *Director) openWith(places []seat, l layout) (err error) {
 	mode, err := parsePoll(d.cfg.Workers.Poll)
 	if err != nil {
 		return err
@@ -281,32 +304,30 @@ func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
 		}
 	}()
 	for _, s := range places {
-		count := 0
-		for _, q := range s.queues {
-			count += len(q)
-		}
 		r := &runner{seat: s, pace: pace{mode: mode}}
-		// Every ring may be full at once, and a batch of each port, what waits for neighbours and what is being cut into
-		// fragments is on top.
-		frames := count*sizes.FramesFor() + len(s.queues)*worker.MaxBatch + spareFrames
-		if r.umem, err = ring.NewUMEM(ring.UMEMConfig{Frames: frames, HugePages: huge, Node: s.node}); err != nil {
+		if r.memory, err = ring.NewUMEMs(huge, s.node, l.frames(s.queues, sizes)...); err != nil {
 			return fmt.Errorf("worker %d: %w", s.id, err)
 		}
-		d.later(r.umem.Close)
-		if r.frames = r.umem.Frames.Cap(); r.frames < frames {
-			return fmt.Errorf("worker %d: %d frames, %d are needed", s.id, r.frames, frames)
-		}
+		d.later(r.memory.Close)
 		for i, queues := range s.queues {
 			var own []*ring.Socket
+			g := l.of(i)
 			for _, q := range queues {
-				socket, err := d.openSocket(d.nics[i], q, r.umem, bind, sizes)
+				socket, err := d.openSocket(d.nics[i], q, r.memory.List[g], l[g].bind, sizes)
+				if errors.Is(err, ring.ErrNotSupported) {
+					err = &refusal{i, err}
+				}
 				if err != nil {
 					return fmt.Errorf("worker %d: %w", s.id, err)
 				}
 				own = append(own, socket)
 			}
+			port := newPort(own)
+			if r.memory.Parts != nil {
+				port = ring.NewCrossing(port, r.memory.Parts, g, worker.MaxBatch)
+			}
 			r.sockets = append(r.sockets, own...)
-			r.ports = append(r.ports, newPort(own))
+			r.ports = append(r.ports, port)
 		}
 		if r.poller, err = ring.NewPoller(r.sockets...); err != nil {
 			return fmt.Errorf("worker %d: %w", s.id, err)
@@ -319,9 +340,6 @@ func (d *Director) openWith(places []seat, bind ring.Bind) (err error) {
 
 // minSlots is the least number of slots of a ring.
 const minSlots = 64
-
-// spareFrames are for what a worker holds outside of its rings.
-const spareFrames = 1024
 
 func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, bind ring.Bind, sizes ring.Sizes) (*ring.Socket, error) {
 	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: bind, Sizes: sizes}

@@ -43,6 +43,7 @@ type Director struct {
 	tool     *ethtool.Ethtool
 	programs *xdp.Programs
 	nics     []*attached
+	layout   layout // of the nics
 	state    *state
 	topology *numa.Topology
 	counters *service.Counters
@@ -164,7 +165,7 @@ func (d *Director) makeWorkers() error {
 	}
 	for i, r := range d.runners {
 		w, err := worker.New(worker.Config{
-			ID: i, Batch: d.cfg.Workers.Batch, Frames: r.umem.Frames, Ports: r.ports, Flows: d.state.flows, Slots: d.state.slots,
+			ID: i, Batch: d.cfg.Workers.Batch, Frames: r.memory.Frames(), Ports: r.ports, Flows: d.state.flows, Slots: d.state.slots,
 			Counters: d.counters, Snapshots: &d.shared, Pass: d.tun.queues[i], Ask: d.net, Handover: hand, Paths: paths, Defence: defence, Seed: rand.Uint64(), LimitICMP: true,
 		})
 		if err != nil {

@@ -63,6 +63,7 @@ func (d *Director) status() (Status, error) {
 		}
 		s.Interfaces = append(s.Interfaces, f)
 	}
+	s.Groups = d.groups()
 	var faults []error
 	for i, r := range d.runners {
 		w, err := d.workerStatus(r)
@@ -86,7 +87,8 @@ func (d *Director) status() (Status, error) {
 func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 	c := r.worker.Stats()
 	w := WorkerStatus{
-		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.node, Poll: r.pace.mode.String(), Frames: r.frames, Pages: r.umem.Pages.String(),
+		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.node, Poll: r.pace.mode.String(), Frames: r.memory.Total, Pages: r.memory.Pages.String(),
+		Memory: r.memoryStatus(),
 		Rounds: c.Rounds.Load(), BusyNS: c.BusyTime.Load(), IdleNS: c.IdleTime.Load(), Batch: Histogram{Sum: c.Packets.Load()},
 		Syscalls: SyscallStatus{Poll: c.Sleeps.Load()},
 	}

@@ -18,4 +18,6 @@ type Options struct {
 	SetLog func(config.Log) error
 
 	Log *zap.Logger // nil: nothing is logged
+
+	apart bool // no interfaces share frames: tests force what only some drivers make necessary
 }

@@ -18,8 +18,8 @@ type runner struct {
 	worker  *worker.Worker
 	pace    pace
 	hand    *worker.Handover // nil: a single worker
-	umem    *ring.UMEM
-	frames  int            // of the UMEM
+	memory  *ring.UMEMs
+	books   books
 	ports   []worker.Port  // by NIC
 	sockets []*ring.Socket // in the order of NICs and their queues
 	poller  *ring.Poller
@@ -75,6 +75,7 @@ func (r *runner) loop() {
 	barren := 0
 	for !r.stopping.Load() {
 		n := r.worker.Round(now)
+		r.reckon(now)
 		if h := stats.Handed.Load(); h != handed {
 			handed = h
 			for _, o := range r.others {

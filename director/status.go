@@ -17,6 +17,7 @@ type Status struct {
 	Config     string            `json:"config,omitempty"` // file
 	Services   int               `json:"services"`
 	Interfaces []InterfaceStatus `json:"interfaces"`
+	Groups     [][]string        `json:"groups"` // of interfaces that share frames: from one group to another packets are copied
 	Workers    []WorkerStatus    `json:"workers"`
 	Placement  []QueuePlace      `json:"placement"` // of each queue that has a worker
 	Flows      FlowStatus        `json:"flows"`
@@ -46,6 +47,7 @@ type WorkerStatus struct {
 	Poll      string            `json:"poll"`
 	Frames    int               `json:"frames"`
 	Pages     string            `json:"pages"` // kind of memory pages under the frames
+	Memory    MemoryStatus      `json:"memory"`
 	Queues    []QueueStatus     `json:"queues"`
 	RXPackets uint64            `json:"rx_packets"`
 	RXBytes   uint64            `json:"rx_bytes"`
@@ -59,6 +61,18 @@ type WorkerStatus struct {
 	Busy      float64           `json:"busy"`    // share of busy time in the last seconds, 0 to 1
 	Batch     Histogram         `json:"batch"`   // packets a round, of rounds that had any
 	Syscalls  SyscallStatus     `json:"syscalls"`
+}
+
+// MemoryStatus is where a worker's frames are, at most a moment ago: each is in one place. Copied is since the start.
+type MemoryStatus struct {
+	Free     int    `json:"free"`
+	Filled   int    `json:"filled"`    // in fill rings: to be received into
+	InDriver int    `json:"in_driver"` // taken out of them by the kernel: in the NIC's rings
+	Received int    `json:"received"`  // in RX rings: packets that wait for the worker
+	Sending  int    `json:"sending"`   // in TX rings, NICs and completion rings
+	Held     int    `json:"held"`      // packets that wait for a neighbour's MAC address
+	Missing  int    `json:"missing"`   // nowhere: none are, or the director has a fault
+	Copied   uint64 `json:"copied"`    // packets' frames copied between interfaces that cannot share them
 }
 
 // SyscallStatus counts the system calls of a worker: all that it makes once it runs.

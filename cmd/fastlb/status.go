@@ -68,6 +68,12 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		fmt.Fprintf(out, "WARNING %s\n", w)
 	}
 
+	for _, w := range s.Workers {
+		if w.Memory.Missing != 0 {
+			fmt.Fprintf(out, "WARNING worker %d: %d of %d frames are nowhere: please report it\n", w.ID, w.Memory.Missing, w.Frames)
+		}
+	}
+
 	nics := table{align: "llllrll"}
 	nics.row("Interface", "Mode", "Driver", "Queue numbers", "MTU", "MAC")
 	for _, f := range s.Interfaces {
@@ -78,6 +84,7 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), f.MAC, note)
 	}
 	nics.print(out)
+	printGroups(out, s.Groups)
 
 	workers := table{align: "rrllrrrl"}
 	workers.row("Worker", "CPU", "Poll", "Queue", "Received", "Sent", "Busy", "Lost at the ring")
@@ -133,6 +140,18 @@ func known(n int) string {
 
 // every writes a list, or that there is none.
 func every(list []string) string { return cmp.Or(strings.Join(list, ","), "-") }
+
+// printGroups says between which interfaces packets are copied.
+func printGroups(out io.Writer, groups [][]string) {
+	if len(groups) < 2 {
+		return
+	}
+	var names []string
+	for _, g := range groups {
+		names = append(names, strings.Join(g, ", "))
+	}
+	fmt.Fprintf(out, "Packets are copied between %s: their drivers do not share frames\n", strings.Join(names, " and "))
+}
 
 // printServices writes the services and, indented, their servers, in the order in which LVS keeps them: a service's
 // latest server is its first.

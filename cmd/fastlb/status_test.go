@@ -94,6 +94,24 @@ func TestPrintAges(t *testing.T) {
 	}
 }
 
+// Where drivers cannot share frames the status says so, and says when frames are lost track of.
+func TestPrintGroups(t *testing.T) {
+	s := director.Status{Groups: [][]string{{"eth0", "eth2"}, {"eth1"}}}
+	s.Workers = []director.WorkerStatus{{Frames: 100}, {ID: 1, Frames: 100, Memory: director.MemoryStatus{Missing: 3}}}
+	var b bytes.Buffer
+	printStatus(&b, &s, nil)
+	for _, want := range []string{"Packets are copied between eth0, eth2 and eth1: their drivers do not share frames\n", "WARNING worker 1: 3 of 100 frames are nowhere"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	s = director.Status{Groups: [][]string{{"eth0", "eth1"}}, Workers: []director.WorkerStatus{{Frames: 100}}}
+	if printStatus(&b, &s, nil); strings.Contains(b.String(), "copied") || strings.Contains(b.String(), "nowhere") {
+		t.Errorf("copies where there are none, or frames are missing:\n%s", b.String())
+	}
+}
+
 func TestRunNeedsAnInterface(t *testing.T) {
 	if got := call(t, "fastlb", "run"); got.status != usage || !strings.Contains(got.stderr, "--interface IF") {
 		t.Errorf("%+v", got)

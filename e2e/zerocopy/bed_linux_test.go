@@ -224,15 +224,16 @@ type status struct {
 		Name, Mode, Why string
 		Queues          []int
 	}
+	Groups  [][]string
 	Workers []struct {
-		ID     int
-		Queues []struct {
-			Interface string
-			Queue     int
-			RXPackets uint64 `json:"rx_packets"`
+		Frames int
+		Memory struct {
+			Free, Filled, Received, Sending, Held, Missing int
+			InDriver                                       int `json:"in_driver"`
+			Copied                                         int
 		}
-		RXPackets uint64 `json:"rx_packets"`
-		TXPackets uint64 `json:"tx_packets"`
+		RXPackets int `json:"rx_packets"`
+		TXPackets int `json:"tx_packets"`
 		Drops     map[string]uint64
 	}
 }

@@ -17,11 +17,66 @@ import (
 func TestZeroCopy(t *testing.T) {
 	b := boot(t, zeroCopyNIC, zeroCopyNIC)
 	b.direct(lab.DirectorConfig{Attach: "zerocopy", Services: services(b.Plan)})
-	s := b.status()
-	if got, want := s.modes(), "eth0 zerocopy, eth1 zerocopy"; got != want {
-		t.Fatalf("modes: %s, want %s", got, want)
+	s := b.attached("eth0 zerocopy, eth1 zerocopy", 1)
+	b.forward()
+	b.reckon()
+	for i, w := range b.status().Workers {
+		if w.Memory.Copied != s.Workers[i].Memory.Copied {
+			t.Errorf("worker %d copied %d frames", i, w.Memory.Copied)
+		}
+	}
+}
+
+// TestMixed has a NIC that can do zero copy and one that cannot: each does its best, and NAT's packets, which go from one
+// to the other, are copied.
+func TestMixed(t *testing.T) {
+	b := boot(t, zeroCopyNIC, copyNIC)
+	b.direct(lab.DirectorConfig{Services: services(b.Plan)})
+	s := b.attached("eth0 zerocopy, eth1 copy", 2)
+	if s.Interfaces[1].Why == "" {
+		t.Error("the status does not say why eth1 copies")
 	}
 	b.forward()
+	b.reckon()
+	for i, w := range b.status().Workers {
+		if w.Memory.Copied == 0 {
+			t.Errorf("worker %d copied nothing", i)
+		}
+	}
+}
+
+// attached looks at how the interfaces were attached, and into how many groups that share frames.
+func (b *bed) attached(modes string, groups int) status {
+	b.t.Helper()
+	s := b.status()
+	if got := s.modes(); got != modes || len(s.Groups) != groups {
+		b.t.Fatalf("modes: %s, %d groups; want %s, %d", got, len(s.Groups), modes, groups)
+	}
+	for _, i := range s.Interfaces {
+		if len(i.Queues) != queues {
+			b.t.Errorf("%s has queues %v, want %d", i.Name, i.Queues, queues)
+		}
+	}
+	return s
+}
+
+// reckon waits until no packet is on its way and looks whether every frame is where it belongs: free, or given to a NIC
+// for receiving.
+func (b *bed) reckon() {
+	b.t.Helper()
+	b.eventually(func() error {
+		for i, w := range b.status().Workers {
+			m := w.Memory
+			if m.Received != 0 || m.Sending != 0 || m.Held != 0 || m.Missing != 0 || m.Free+m.Filled+m.InDriver != w.Frames {
+				return fmt.Errorf("worker %d of %d frames: %+v", i, w.Frames, m)
+			}
+		}
+		return nil
+	})
+	for i, w := range b.status().Workers {
+		b.t.Logf("worker %d: %d frames: %d free, %d in fill rings, %d in NICs; %d were copied; drops %v",
+			i, w.Frames, w.Memory.Free, w.Memory.Filled, w.Memory.InDriver, w.Memory.Copied, w.Drops)
+	}
 }
 
 // ways are a forwarding method and a family each.
