@@ -49,6 +49,10 @@ func (c *Config) check() Faults {
 	k.within("workers.frames", c.Workers.Frames, 64, 1<<20)
 	k.oneOf("workers.poll", c.Workers.Poll, "busy", "adaptive", "interrupt")
 	k.oneOf("workers.hugepages", c.Workers.Hugepages, "auto", "off", "required")
+	if !isNUMA(c.Workers.NUMA) {
+		k.add("workers.numa", "%q is not auto, off or the number of a node", c.Workers.NUMA)
+	}
+	k.oneOf("workers.tune", c.Workers.Tune, "auto", "off")
 	if c.Flows.Capacity == 0 {
 		k.add("flows.capacity", "a table of no connections forwards nothing")
 	}

@@ -58,7 +58,9 @@ var (
 	ringWakeups   = desc("ring_wakeups_total", "System calls that woke the kernel.", "worker", "interface", "queue")
 
 	attachInfo = desc("interface_attach_info", "How the interface is attached; the value is 1.", "interface", "mode")
-	linkUp     = desc("interface_up", "1 if the interface is up.", "interface")
+	queueInfo  = desc("queue_info", "Where a NIC's queue is handled: worker, its CPU, that CPU's NUMA node, and the CPUs of its interrupts; the value is 1.",
+		"interface", "queue", "worker", "cpu", "node", "irq_cpus")
+	linkUp = desc("interface_up", "1 if the interface is up.", "interface")
 
 	flowEntries  = desc("flow_entries", "Connections in the table, templates included.")
 	flowCapacity = desc("flow_capacity", "Connections that the table can hold.")
@@ -112,6 +114,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Interfaces {
 		b.gauge(attachInfo, 1, f.Name, f.Mode)
 		b.gauge(linkUp, truth(f.Up), f.Name)
+	}
+	for i := range s.Placement {
+		b.place(&s.Placement[i])
 	}
 	b.gauge(flowEntries, float64(s.Flows.Entries))
 	b.gauge(flowCapacity, float64(s.Flows.Capacity))

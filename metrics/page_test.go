@@ -133,7 +133,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	known := map[string]bool{}
-	for _, l := range strings.Fields("service protocol server worker interface queue reason direction mode verdict version go kind state le") {
+	for _, l := range strings.Fields("service protocol server worker interface queue reason direction mode verdict version go kind state cpu node irq_cpus le") {
 		known[l] = true
 	}
 	for name, f := range page {
