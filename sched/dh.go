@@ -9,6 +9,9 @@ type dh struct {
 }
 
 // Update rebuilds the table; an edit changes nothing in it.
+// Blind says that connection counts play no part.
+func (*dh) Blind() {}
+
 func (s *dh) Update(servers []*service.Server, ev service.Event, _ *service.Server) {
 	if ev == service.ServerEdited {
 		return

@@ -30,6 +30,9 @@ type mhServer struct {
 // Limit is the number of servers that the table takes.
 func (s *mh) Limit() int { return mhSize }
 
+// Blind says that connection counts play no part.
+func (*mh) Blind() {}
+
 func (s *mh) Update(servers []*service.Server, _ service.Event, _ *service.Server) {
 	clear(s.slots[:])
 	var div, high int32

@@ -4,9 +4,14 @@ import "github.com/fastlb/fastlb/service"
 
 // rr is round robin: the next usable server after the one chosen last, whatever its weight (spec/schedulers.md 2).
 type rr struct {
+	line
 	servers []*service.Server
 	cursor  int // index of the server chosen last; -1: the list's head
+	_       [24]byte
 }
+
+// Blind says that connection counts play no part.
+func (*rr) Blind() {}
 
 func (s *rr) Update(servers []*service.Server, ev service.Event, subject *service.Server) {
 	switch {

@@ -8,6 +8,9 @@ type sh struct {
 	slots [256]*service.Server
 }
 
+// Blind says that connection counts play no part.
+func (*sh) Blind() {}
+
 func (s *sh) Update(servers []*service.Server, _ service.Event, _ *service.Server) {
 	clear(s.slots[:])
 	if len(servers) == 0 {

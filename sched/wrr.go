@@ -5,12 +5,17 @@ import "github.com/fastlb/fastlb/service"
 // wrr is weighted round robin: a bar falls from the highest weight to 1 in steps of the greatest common divisor, and in
 // each pass the servers whose weight reaches the bar have a turn (spec/schedulers.md 3).
 type wrr struct {
+	line
 	servers []*service.Server
 	cursor  int   // cl: index of the server chosen last; -1: the list's head
 	bar     int32 // cw
 	top     int32 // mw: the highest bar
 	step    int32 // di
+	_       [12]byte
 }
+
+// Blind says that connection counts play no part.
+func (*wrr) Blind() {}
 
 func (s *wrr) Update(servers []*service.Server, ev service.Event, _ *service.Server) {
 	s.servers, s.cursor = servers, -1

@@ -6,6 +6,10 @@ import "sync/atomic"
 // tunable overhead: classic). It is kept beside the counts so that a scheduler's scan reads one line a server.
 const ServerClassic uint32 = 1 << 2
 
+// ServerBlind in Server.Flags: the scheduler of its service does not go by connection counts, so workers may add theirs up
+// and settle them once a round (Settle). Writer: control.
+const ServerBlind uint32 = 1 << 3
+
 // Available tells whether the server is linked in a service.
 func (s *Server) Available() bool { return atomic.LoadUint32(&s.Flags)&ServerAvailable != 0 }
 
@@ -99,6 +103,30 @@ func (s *Server) Deactivate() {
 	atomic.AddInt32(&s.Inactive, 1)
 	atomic.AddInt32(&s.Active, -1)
 	s.tell()
+}
+
+// Lazy tells whether connections may be counted a round late: nobody chooses by the counts, and there is no threshold.
+//
+//fastlb:hot
+func (s *Server) Lazy() bool {
+	return atomic.LoadUint32(&s.Flags)&ServerBlind != 0 && atomic.LoadUint32(&s.Upper) == 0
+}
+
+// Settle adds what a worker has counted of a lazy server: changes of the active and the inactive connections. The counts
+// are one cache line that all workers write, so it costs less to do it once a round than for every connection. A
+// threshold that was set meanwhile is applied.
+func (s *Server) Settle(active, inactive int32) {
+	if active != 0 {
+		atomic.AddInt32(&s.Active, active)
+	}
+	if inactive != 0 {
+		atomic.AddInt32(&s.Inactive, inactive)
+	}
+	s.raise()
+	s.lower()
+	if active < 0 || inactive < 0 {
+		s.tell()
+	}
 }
 
 // total is the number of connections that the thresholds look at.

@@ -54,6 +54,7 @@ func (t *Table) AddServer(id ID, spec ServerSpec) error {
 	e.Servers = slices.Insert(slices.Clone(e.Servers), 0, s)
 	e.frozen = nil
 	t.watch(e)
+	e.tellBlind()
 	e.added = append(e.added, added{e.Servers, s})
 	if !t.Defer || !e.seen {
 		e.settle()

@@ -108,7 +108,7 @@ func (t *Table) AddService(spec Spec) error {
 
 // check makes the scheduler of a spec and brings the spec into its stored form.
 func (t *Table) check(spec *Spec) (*picker, error) {
-	p := &picker{}
+	var scheduler Scheduler
 	if spec.Scheduler == "" {
 		spec.Scheduler = None
 	}
@@ -117,7 +117,7 @@ func (t *Table) check(spec *Spec) (*picker, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: scheduler %q: %w", spec.ID, spec.Scheduler, err)
 		}
-		p.scheduler = s
+		scheduler = s
 	}
 	if spec.Engine != "" && spec.Engine != "sip" {
 		return nil, fmt.Errorf("%s: persistence engine %q: %w", spec.ID, spec.Engine, ErrNoScheduler)
@@ -125,7 +125,7 @@ func (t *Table) check(spec *Spec) (*picker, error) {
 	if spec.Family == 6 && (spec.Netmask < 1 || spec.Netmask > 128) {
 		return nil, fmt.Errorf("%s: prefix length %d is not 1 to 128: %w", spec.ID, spec.Netmask, ErrInvalid)
 	}
-	return p, nil
+	return newPicker(scheduler), nil
 }
 
 // EditService replaces everything about a service but its servers. A scheduler of the same name keeps its state; another
@@ -148,6 +148,7 @@ func (t *Table) EditService(spec Spec) error {
 	}
 	e.settle()
 	e.Spec, e.picker, e.frozen = spec, p, nil
+	e.tellBlind()
 	return nil
 }
 

@@ -201,7 +201,7 @@ func (w *Worker) expect(ref flow.Ref, c *flow.Conn, n *flow.Conn) bool {
 	}
 	server := w.server(c)
 	if server != nil {
-		server.Bind(false)
+		w.bind(server)
 		if d.Dest != server.Addr {
 			d.Flags |= flow.FlagElsewhere
 		}
@@ -213,7 +213,7 @@ func (w *Worker) expect(ref flow.Ref, c *flow.Conn, n *flow.Conn) bool {
 	}
 	w.flows.Detach(data) // the record is still ours to read until this round's end
 	if server != nil {
-		server.Unbind(false, false)
+		w.unbind(server, false, false)
 	}
 	if winner == 0 {
 		w.stats.Refused()

@@ -113,7 +113,7 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 		Deadline: w.now + flow.NewTimeout, Timeout: flow.NewTimeout, Created: w.now,
 		Flags: w.birthFlags(k, svc, server),
 	}
-	server.Bind(false)
+	w.bind(server)
 	if control != 0 {
 		w.flows.Attach(ref, control)
 	}
@@ -126,7 +126,7 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 		return ref, 0
 	}
 	w.flows.Detach(ref) // the record is still ours to read until this round's end
-	server.Unbind(false, false)
+	w.unbind(server, false, false)
 	if winner == 0 {
 		w.stats.Refused()
 		return 0, perf.TableFull
@@ -162,7 +162,7 @@ func (w *Worker) forgetOnePacket(ref flow.Ref, c *flow.Conn) {
 		return
 	}
 	if s := w.server(c); s != nil {
-		s.Unbind(false, false)
+		w.unbind(s, false, false)
 	}
 	w.flows.Detach(ref)
 	w.flows.Free(w.id, ref)

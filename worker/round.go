@@ -38,6 +38,9 @@ func (w *Worker) Round(now clock.Time) int {
 		w.runTimers()
 	}
 	w.sweep()
+	if len(w.loads.changed) > 0 {
+		w.settle()
+	}
 	w.transmit()
 	w.stats.Round(n)
 	w.lap(StageTransmit)

@@ -60,9 +60,9 @@ func (w *Worker) transition(ref flow.Ref, c *flow.Conn, dir flow.Dir, next func(
 		}
 		switch {
 		case old&^changed&flow.FlagInactive != 0:
-			server.Activate()
+			w.activate(server)
 		case changed&^old&flow.FlagInactive != 0:
-			server.Deactivate()
+			w.deactivate(server)
 		}
 		if to != state && (c.Proto == packet.ProtoTCP && to == flow.TCPEstablished || c.Proto == packet.ProtoSCTP && to == flow.SCTPEstablished) {
 			w.assure(c)
@@ -134,7 +134,7 @@ func (w *Worker) remove(ref flow.Ref, c *flow.Conn) bool {
 	}
 	flags := c.LoadFlags()
 	if s := w.server(c); s != nil {
-		s.Unbind(flags&flow.FlagTemplate != 0, flags&flow.FlagInactive == 0)
+		w.unbind(s, flags&flow.FlagTemplate != 0, flags&flow.FlagInactive == 0)
 	}
 	parent, left := w.flows.Detach(ref)
 	if parent != 0 && left == 0 && flags&flow.FlagDropChain != 0 {

@@ -83,6 +83,7 @@ type Worker struct {
 	behind   bool  // the sweep has not looked at all that was its due
 	profile  *Profile
 	request  service.Request
+	loads    loads
 }
 
 // outbox gathers the frames for one port until the end of the round.
@@ -122,6 +123,7 @@ func New(cfg Config) (*Worker, error) {
 		w.batch = max(w.batch, ring.MaxChain)
 	}
 	w.expireFn = w.expire
+	w.loads = newLoads(cfg.Slots.Capacity())
 	w.stats.Init(len(cfg.Ports))
 	for _, p := range w.ports {
 		p.Refill(w.frames)
