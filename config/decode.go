@@ -324,16 +324,9 @@ func (d *decoder) workers(n node, w *Workers) {
 		}},
 		field{"batch", number(&w.Batch, math.MinInt32, math.MaxInt32)},
 		field{"poll", d.word(&w.Poll, "busy", "adaptive", "interrupt")},
+		field{"busy_poll", d.word(&w.BusyPoll, "auto", "on", "off")},
 		field{"frames", number(&w.Frames, math.MinInt32, math.MaxInt32)},
 		field{"hugepages", d.word(&w.Hugepages, "auto", "off", "required")},
-		field{"numa", func(n node) {
-			if n.Kind != yaml.ScalarNode || !isNUMA(n.Value) {
-				d.fault(n, "%s where auto, off or the number of a node belongs", kindOf(n.Node))
-				return
-			}
-			w.NUMA = n.Value
-		}},
-		field{"tune", d.word(&w.Tune, "auto", "off")},
 	)
 }
 

@@ -48,11 +48,11 @@ func (c *Config) check() Faults {
 	k.within("workers.batch", c.Workers.Batch, 1, 256)
 	k.within("workers.frames", c.Workers.Frames, 64, 1<<20)
 	k.oneOf("workers.poll", c.Workers.Poll, "busy", "adaptive", "interrupt")
-	k.oneOf("workers.hugepages", c.Workers.Hugepages, "auto", "off", "required")
-	if !isNUMA(c.Workers.NUMA) {
-		k.add("workers.numa", "%q is not auto, off or the number of a node", c.Workers.NUMA)
+	k.oneOf("workers.busy_poll", c.Workers.BusyPoll, "auto", "on", "off")
+	if c.Workers.BusyPoll == "on" && c.Workers.Poll == "interrupt" {
+		k.add("workers.busy_poll", "on holds off the interrupts that poll: interrupt waits for; take poll: busy or adaptive")
 	}
-	k.oneOf("workers.tune", c.Workers.Tune, "auto", "off")
+	k.oneOf("workers.hugepages", c.Workers.Hugepages, "auto", "off", "required")
 	if c.Flows.Capacity == 0 {
 		k.add("flows.capacity", "a table of no connections forwards nothing")
 	}

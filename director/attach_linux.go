@@ -29,9 +29,8 @@ type attached struct {
 	zeroCopy   bool
 	why        string // why no better mode was had
 	macs       [][6]byte
-	all        bool         // queues: all
+	busyPoll   busyPoll
 	irqs       [][]tune.IRQ // by queue
-	table      []int        // of RSS, as it was found
 }
 
 // mode is the contract's word for how packets come and go.
@@ -55,7 +54,7 @@ func (n *attached) detach() error {
 }
 
 // busyPatience is how long a queue may be taken: the kernel gives one back a moment after the last socket is closed.
-const busyPatience = 2 * time.Second
+const busyPatience = 5 * time.Second
 
 // attachInterfaces finds the interfaces, shares the queues out, attaches the program and opens the sockets. The program
 // knows what is to be taken from the wire before it is attached, so that in the place of a dead director's program it goes
@@ -68,14 +67,27 @@ func (d *Director) attachInterfaces() error {
 	}
 	d.tool = tool
 	d.later(func() error { tool.Close(); return nil })
-	if d.machine.Topology, err = numa.Read(); err != nil {
+	topology, err := numa.Read()
+	if err != nil {
 		return err
 	}
-	if err := d.findInterfaces(); err != nil {
+	if err := d.findInterfaces(topology); err != nil {
 		return err
 	}
-	if err := d.placeWorkers(); err != nil {
+	allowed, err := numa.Allowed()
+	if err != nil {
 		return err
+	}
+	nics := make([]nic, len(d.nics))
+	for i, n := range d.nics {
+		nics[i] = n.nic
+	}
+	places, warnings, err := seats(nics, d.cfg.Workers.CPUs, allowed, topology)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		d.log.Warn(w)
 	}
 	if d.programs, err = xdp.Load(); err != nil {
 		return err
@@ -89,14 +101,11 @@ func (d *Director) attachInterfaces() error {
 			return err
 		}
 	}
-	if err := d.settle(); err != nil {
-		return err
-	}
-	return d.openSockets(d.plan.seats)
+	return d.openSockets(places)
 }
 
 // findInterfaces looks the configured interfaces up. A VLAN's packets come through the NIC that carries it.
-func (d *Director) findInterfaces() error {
+func (d *Director) findInterfaces(topology *numa.Topology) error {
 	net := d.net.Snapshot()
 	var faults []error
 	for _, c := range d.cfg.Interfaces {
@@ -123,7 +132,7 @@ func (d *Director) findInterfaces() error {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
 		}
-		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, all: len(c.Queues) == 0, macs: macsOf(net, f.Index)}
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name, topology)}, want: c.Attach, macs: macsOf(net, f.Index)}
 		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
 		n.total = d.countQueues(f.Name)
 		for q := range n.total {
@@ -182,7 +191,7 @@ func (d *Director) attach(n *attached) (err error) {
 	if err := d.setOffloads(n, n.want == "generic"); err != nil {
 		return err
 	}
-	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: d.roomFor(n)}
+	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: n.total}
 	modes := []xdp.Mode{xdp.Native}
 	switch n.want {
 	case "auto", "":
@@ -334,7 +343,7 @@ func (d *Director) openWith(places []seat, l layout) (err error) {
 const minSlots = 64
 
 func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, bind ring.Bind, sizes ring.Sizes) (*ring.Socket, error) {
-	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: bind, Sizes: sizes}
+	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: bind, Sizes: sizes, BusyPoll: d.planBusyPoll(n)}
 	socket, err := ring.Open(cfg)
 	for until := time.Now().Add(busyPatience); errors.Is(err, ring.ErrQueueBusy) && time.Now().Before(until); socket, err = ring.Open(cfg) {
 		time.Sleep(restTime)

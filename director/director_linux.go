@@ -20,6 +20,7 @@ import (
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/neigh/follow"
+	"github.com/fastlb/fastlb/numa"
 	"github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/tune"
 	"github.com/fastlb/fastlb/worker"
@@ -45,9 +46,8 @@ type Director struct {
 	nics     []*attached
 	layout   layout // of the nics
 	state    *state
-	machine  machine
-	drivers  *tune.Drivers
-	plan     plan
+	topology *numa.Topology
+	keeper   *tune.Keeper // of settings that are to be put back; nil: they cannot be written down
 	counters *service.Counters
 	tun      *tun
 	runners  []*runner
@@ -131,11 +131,6 @@ func (d *Director) openTable() error {
 	if err != nil {
 		return err
 	}
-	home, err := d.spreadTable()
-	if err != nil {
-		return err
-	}
-	defer home()
 	seed := [2]uint64{rand.Uint64(), rand.Uint64()}
 	s, warning, err := openState(d.cfg.Flows.State, d.cfg.Flows.Capacity, len(d.runners), seed, huge)
 	if err != nil {
@@ -234,6 +229,7 @@ func (d *Director) loop() {
 			}
 			d.measure()
 			d.watchQueues()
+			d.followBusyPoll()
 		case <-d.store.due():
 			d.saveLate()
 		}

@@ -56,7 +56,7 @@ func (d *Director) status() (Status, error) {
 	}
 	network := d.net.Snapshot()
 	for _, n := range d.nics {
-		f := InterfaceStatus{Name: n.name, Index: n.index, Driver: n.driver, Mode: n.mode(), Queues: n.queues, Why: n.why}
+		f := InterfaceStatus{Name: n.name, Index: n.index, Driver: n.driver, Mode: n.mode(), Queues: n.queues, Why: n.why, BusyPoll: n.busyPoll.said}
 		if i, ok := network.InterfaceByName(n.name); ok && network.Interfaces[i].Index == n.index {
 			i := &network.Interfaces[i]
 			f.MAC, f.MTU, f.Up = net.HardwareAddr(i.MAC[:]).String(), int(i.MTU), i.Up
@@ -87,7 +87,7 @@ func (d *Director) status() (Status, error) {
 func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 	c := r.worker.Stats()
 	w := WorkerStatus{
-		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.home, Poll: r.pace.mode.String(), Frames: r.memory.Total, Pages: r.memory.Pages.String(),
+		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.node, Poll: r.pace.mode.String(), Frames: r.memory.Total, Pages: r.memory.Pages.String(),
 		Memory: r.memoryStatus(),
 		Rounds: c.Rounds.Load(), BusyNS: c.BusyTime.Load(), IdleNS: c.IdleTime.Load(), Batch: Histogram{Sum: c.Packets.Load()},
 		Syscalls: SyscallStatus{Poll: c.Sleeps.Load()},
@@ -112,6 +112,7 @@ func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 			socket++
 			u := QueueStatus{
 				Interface: d.nics[i].name, Queue: q, TXRingFull: k.Counters().TXFull.Load(),
+				NAPI:    max(k.Counters().NAPI.Load(), 0),
 				Wakeups: k.Counters().TXWakeups.Load() + k.Counters().RXWakeups.Load(),
 			}
 			w.Syscalls.add(k.Counters())

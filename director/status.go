@@ -37,6 +37,8 @@ type InterfaceStatus struct {
 	Mode   string `json:"mode"` // zerocopy, copy or generic
 	Queues []int  `json:"queues"`
 	Why    string `json:"why,omitempty"` // why no better mode was had
+
+	BusyPoll string `json:"busy_poll,omitempty"` // how the workers poll its queues themselves; "": by interrupts, as configured
 }
 
 // WorkerStatus is one worker. Packets by reason: dropped ones, and those left to the kernel.
@@ -103,6 +105,7 @@ type QueueStatus struct {
 	RXDropped     uint64 `json:"rx_dropped"`      // dropped by the kernel for other reasons
 	TXRingFull    uint64 `json:"tx_ring_full"`
 	Wakeups       uint64 `json:"wakeups"`
+	NAPI          int64  `json:"napi,omitempty"` // what the worker polls; 0: nothing, packets come by interrupts
 }
 
 // FlowStatus is the connection table.

@@ -107,6 +107,7 @@ func (s Service) Commands() [][]string {
 type DirectorConfig struct {
 	Interfaces []string
 	Attach     string // auto, zerocopy, copy, generic; "" is auto
+	Poll       string // busy, adaptive, interrupt; "" is the default
 	Dir        string // of its socket and its connection table
 	Services   []Service
 }
@@ -126,6 +127,9 @@ func (c DirectorConfig) YAML() string {
 		fmt.Fprintf(&b, "  - {name: %s, attach: %s}\n", i, attach)
 	}
 	fmt.Fprintf(&b, "flows: {capacity: 65536, state: %q}\napi: {socket: %q}\n", c.Dir+"/flows", SocketIn(c.Dir))
+	if c.Poll != "" {
+		fmt.Fprintf(&b, "workers: {poll: %s}\n", c.Poll)
+	}
 	if len(c.Services) > 0 {
 		b.WriteString("services:\n")
 	}

@@ -36,6 +36,11 @@ func (k *kernelSocket) napi() uint32 {
 	return uint32(id)
 }
 
+// unprefer cannot fail: the option was set before.
+func (k *kernelSocket) unprefer() {
+	_ = unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_PREFER_BUSY_POLL, 0)
+}
+
 // BusyPollRefused is why Config.BusyPoll is not in force though it was asked for; nil if it is, or was not asked for.
 func (s *Socket) BusyPollRefused() error {
 	if s.kernelSocket == nil {

@@ -28,8 +28,31 @@ func (s *Socket) Kick() {
 			s.wakeTrouble(r)
 		}
 	}
+	if s.preferred {
+		s.watchTX()
+	}
 	if s.rx.bad || s.tx.bad || s.fill.bad || s.completion.bad {
 		s.count(&s.counters.BadIndex, 1)
+	}
+}
+
+// stuckKicks is how many kicks in a row may find the TX ring as the last one left it, before its driver is taken for one
+// whose busy polling does not send.
+const stuckKicks = 64
+
+// watchTX finds out about drivers that send by another NAPI instance than they receive by (virtio-net): preferring busy
+// polling, the kernel ignores need_wakeup and polls the receiving one alone, and nothing would ever be sent. Then busy
+// polling goes on without the preference, and sending is woken as ever. Where the ring stands still for another reason (the
+// link is down) no harm is done.
+func (s *Socket) watchTX() {
+	at := s.tx.peer.Load()
+	if at == s.tx.head || at != s.seen {
+		s.seen, s.stuck = at, 0
+		return
+	}
+	if s.stuck++; s.stuck == stuckKicks {
+		s.preferred = false
+		s.kernel.unprefer()
 	}
 }
 
@@ -60,6 +83,7 @@ func (s *Socket) decide() {
 		id = NoNAPI
 	}
 	s.counters.NAPI.Store(id)
+	s.preferred = s.busyPoll && !s.copies // in copy mode the call itself sends
 }
 
 // Unsent tells whether a Kick has still something to send: a sleeper must come back soon.

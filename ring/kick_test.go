@@ -103,6 +103,31 @@ func TestKickBusyPolling(t *testing.T) {
 		}
 		census(t, f, s, k)
 	}
+	// A driver whose busy polling does not send is woken, after some time; one that only lags behind is not.
+	for _, sends := range []bool{true, false} {
+		f, s, k := newSocket(t, 16, ring.Sizes{Fill: 4, Completion: 8, RX: 4, TX: 8})
+		k.Behave(false, true)
+		k.NAPI = 8193
+		s.Refill(f)
+		k.Inject(packetNumber(0))
+		d := make([]ring.Desc, 1)
+		s.Receive(d)
+		f.Put(d[0].Addr)
+		k.MaxSend = 1
+		send(t, f, s, 8)
+		for i := range 500 {
+			s.Kick()
+			if sends && i%50 == 49 {
+				k.Send()
+				s.Complete(f)
+				send(t, f, s, 1)
+			}
+		}
+		if k.Woken == sends {
+			t.Errorf("a driver that sends %v is woken %v", sends, k.Woken)
+		}
+		census(t, f, s, k)
+	}
 	// A queue that nothing polls (generic mode) is left to its interrupts.
 	f, s, k := newSocket(t, 16, ring.Sizes{Fill: 4, Completion: 8, RX: 4, TX: 8})
 	k.Behave(true, true)

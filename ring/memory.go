@@ -64,6 +64,7 @@ type Kernel struct {
 	OnWakeTX func() Wake // called by Socket.Kick in the worker's goroutine; nil: done
 	OnWakeRX func() Wake
 	NAPI     uint32 // the NAPI instance that packets come by
+	Woken    bool   // the socket has taken its preference for busy polling back
 }
 
 // Wake is what a wakeup of a Kernel returns: 0 for done, else one of the errors that the real call knows.
@@ -210,3 +211,5 @@ func (k *Kernel) wakeRX() wakeResult {
 }
 
 func (k *Kernel) napi() uint32 { return k.NAPI }
+
+func (k *Kernel) unprefer() { k.Woken = true }

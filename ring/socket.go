@@ -16,6 +16,9 @@ type Socket struct {
 	copies      bool   // copy mode: the kernel sends inside of wakeTX and nowhere else
 	undecided   bool   // busy polling is wanted, and whether there is something to poll shows with the first packet
 	busyPoll    bool   // the NIC's queue is polled by our system calls
+	preferred   bool   // … and the kernel ignores need_wakeup meanwhile: to be watched
+	stuck       uint32 // kicks since the kernel last took something off the TX ring though there was something
+	seen        uint32 // its index then
 	chains      bool   // packets may lie in several frames
 	skip        bool   // the packet that is on its way is too long: its frames are freed as they come
 	counters    Counters
@@ -27,6 +30,7 @@ type Socket struct {
 type waker interface {
 	wakeTX() wakeResult // sendto: please look at the TX ring
 	wakeRX() wakeResult // recvfrom: please look at the fill ring
+	unprefer()          // SO_PREFER_BUSY_POLL off: wakeups of busy-polled queues are to work again
 	napi() uint32       // SO_INCOMING_NAPI_ID: what polls the queue, 0: nothing that could be called
 }
 

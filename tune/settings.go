@@ -59,8 +59,7 @@ func TableText(table []int) string {
 	return strings.Join(words, " ")
 }
 
-// ParseTable reads what TableText writes.
-func ParseTable(s string) ([]int, error) {
+func parseTable(s string) ([]int, error) {
 	var table []int
 	for _, w := range strings.Fields(s) {
 		q, err := strconv.Atoi(w)

@@ -84,6 +84,11 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), f.MAC, note)
 	}
 	nics.print(out)
+	for _, f := range s.Interfaces {
+		if f.BusyPoll != "" {
+			fmt.Fprintf(out, "busy polling of %s: %s\n", f.Name, f.BusyPoll)
+		}
+	}
 	printGroups(out, s.Groups)
 
 	workers := table{align: "rrllrrrl"}

@@ -173,22 +173,30 @@ const (
 
 // direct starts the director and waits until it answers; it is stopped at the test's end, which must be a clean one.
 func (b *bed) direct(c lab.DirectorConfig) {
+	b.launch(c)
+	b.t.Cleanup(b.stop)
+}
+
+// stop ends the director, which must be a clean end.
+func (b *bed) stop() {
 	t := b.t
+	a, err := b.guest.Ask(patience, vm.Request{Do: "stop", Name: logFile})
+	if err != nil || a.Status != 0 {
+		t.Errorf("SIGTERM ended the director with status %d, %v", a.Status, err)
+	}
+	if out, err := b.guest.Ask(patience, vm.Request{Do: "read", Name: logFile}); err == nil && t.Failed() {
+		t.Logf("the director printed:\n%s", out.Data)
+	}
+}
+
+// launch starts the director and waits until it answers.
+func (b *bed) launch(c lab.DirectorConfig) {
 	c.Dir = directory
 	for _, i := range b.Plan.Router.Interfaces {
 		c.Interfaces = append(c.Interfaces, i.Name)
 	}
 	b.ask(patience, vm.Request{Do: "write", Name: config, Data: []byte(c.YAML())})
 	b.ask(patience, vm.Request{Do: "start", Name: logFile, Args: []string{"/usr/sbin/fastlb", "run", "--config", config}})
-	t.Cleanup(func() {
-		a, err := b.guest.Ask(patience, vm.Request{Do: "stop", Name: logFile})
-		if err != nil || a.Status != 0 {
-			t.Errorf("SIGTERM ended the director with status %d, %v", a.Status, err)
-		}
-		if out, err := b.guest.Ask(patience, vm.Request{Do: "read", Name: logFile}); err == nil && t.Failed() {
-			t.Logf("the director printed:\n%s", out.Data)
-		}
-	})
 	b.eventually(func() error {
 		_, err := b.guest.Run(patience, "/usr/sbin/fastlb", "status")
 		if err != nil {
@@ -222,6 +230,7 @@ func (b *bed) eventually(condition func() error) {
 type status struct {
 	Interfaces []struct {
 		Name, Mode, Why string
+		BusyPoll        string `json:"busy_poll"`
 		Queues          []int
 	}
 	Groups  [][]string
@@ -234,7 +243,13 @@ type status struct {
 		}
 		RXPackets int `json:"rx_packets"`
 		TXPackets int `json:"tx_packets"`
-		Drops     map[string]uint64
+		Queues    []struct {
+			Interface string
+			Queue     int
+			NAPI      int
+		}
+		Syscalls struct{ Send, Receive, Poll uint64 }
+		Drops    map[string]uint64
 	}
 }
 

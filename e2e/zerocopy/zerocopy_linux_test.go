@@ -105,7 +105,7 @@ func (b *bed) forward() {
 		b.t.Run(fmt.Sprintf("%s/v%d", w.method, w.family), func(t *testing.T) {
 			before := b.status()
 			start := time.Now()
-			b.exchange(t, service(b.Plan, w.method, w.family))
+			b.exchange(t, service(b.Plan, w.method, w.family), bulk)
 			after := b.status()
 			t.Logf("%d MB both ways in %.1f s", bulk>>20, time.Since(start).Seconds())
 			if len(after.Workers) != queues {
@@ -128,11 +128,13 @@ const (
 )
 
 // exchange sends data to a service over several connections at a time, which send them back, and compares.
-func (b *bed) exchange(t *testing.T, service lab.Service) {
+func (b *bed) exchange(t *testing.T, service lab.Service, bytes int) {
 	client := b.HTTPClient(lab.Client, 2*patience)
 	results := make(chan error, connections)
 	for i := range connections {
-		go func() { results <- echo(client, "http://"+service.Address.String()+"/echo", byte(i)) }()
+		go func() {
+			results <- echo(client, "http://"+service.Address.String()+"/echo", byte(i), bytes/connections)
+		}()
 	}
 	for range connections {
 		if err := <-results; err != nil {
@@ -142,8 +144,8 @@ func (b *bed) exchange(t *testing.T, service lab.Service) {
 }
 
 // echo posts a connection's part and compares what comes back.
-func echo(client *http.Client, url string, seed byte) error {
-	data := make([]byte, bulk/connections)
+func echo(client *http.Client, url string, seed byte, size int) error {
+	data := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(data)
 	r, err := client.Post(url, "application/octet-stream", bytes.NewReader(data))
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 
 // Request is what the host asks of a guest that serves requests (guest.Serve). They are answered one after another.
 type Request struct {
-	// Do is run, start, stop, write, read, log, off, or what the guest's program adds to these.
+	// Do is run, start, stop (SIGTERM), kill (SIGKILL), write, read, log, off, or what the guest's program adds to these.
 	Do   string
 	Args []string `json:",omitempty"` // run, start: a program and its arguments
-	Name string   `json:",omitempty"` // start: of the program's output file, and of the program for stop; write, read: a file
+	Name string   `json:",omitempty"` // start: of the program's output file, and of the program for stop and kill; write, read: a file
 	Data []byte   `json:",omitempty"` // write: what is in the file
 }
 
@@ -22,7 +22,7 @@ type Request struct {
 type Answer struct {
 	Data   []byte `json:",omitempty"` // run: what it printed; read: the file; log: the kernel's messages
 	Stderr string `json:",omitempty"` // run
-	Status int    // run, stop: the program's exit status, -1 if a signal ended it
+	Status int    // run, stop, kill: the program's exit status, -1 if a signal ended it
 	Error  string `json:",omitempty"` // the request could not be carried out
 }
 

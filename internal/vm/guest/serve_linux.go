@@ -23,7 +23,7 @@ type Do func(r *vm.Request) (vm.Answer, error)
 // request beside those of vm.Request.
 func Serve(port io.ReadWriter, more map[string]Do) error {
 	s := server{programs: map[string]*exec.Cmd{}}
-	kinds := map[string]Do{"run": s.run, "start": s.start, "stop": s.stop, "write": write, "read": read, "log": kernelLog}
+	kinds := map[string]Do{"run": s.run, "start": s.start, "stop": s.stop, "kill": s.kill, "write": write, "read": read, "log": kernelLog}
 	for name, f := range more {
 		kinds[name] = f
 	}
@@ -84,13 +84,17 @@ func (s *server) start(r *vm.Request) (a vm.Answer, err error) {
 	return a, nil
 }
 
-func (s *server) stop(r *vm.Request) (a vm.Answer, err error) {
+func (s *server) stop(r *vm.Request) (vm.Answer, error) { return s.end(r, syscall.SIGTERM) }
+
+func (s *server) kill(r *vm.Request) (vm.Answer, error) { return s.end(r, syscall.SIGKILL) }
+
+func (s *server) end(r *vm.Request, signal syscall.Signal) (a vm.Answer, err error) {
 	cmd := s.programs[r.Name]
 	if cmd == nil {
 		return a, errors.New("no such program was started")
 	}
 	delete(s.programs, r.Name)
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return a, err
 	}
 	err = cmd.Wait()
