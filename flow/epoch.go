@@ -15,18 +15,20 @@ const idle = ^uint64(0)
 
 // workerState is what one worker alone writes, but for seen, which the others read.
 type workerState struct {
-	_       [64]byte
-	seen    atomic.Uint64 // epoch in which the present round began; idle
-	_       [56]byte
-	added   atomic.Int64 // load + store: one writer, read by Len
-	removed atomic.Int64
-	loaded  magazine
-	spare   magazine
-	limbo   [3]limbo          // by epoch modulo 3
-	adopted limbo             // from idle workers; its tail is unknown
-	hand    uint32            // next record that Sweep looks at
-	probe   [sweepGroup]Probe // Sweep's and Insert's scratch
-	_       [64]byte
+	_           [64]byte
+	seen        atomic.Uint64 // epoch in which the present round began; idle
+	_           [56]byte
+	added       atomic.Int64 // load + store: one writer, read by Len
+	removed     atomic.Int64
+	loaded      magazine
+	spare       magazine
+	limbo       [3]limbo          // by epoch modulo 3
+	adopted     limbo             // from idle workers; its tail is unknown
+	hand        uint32            // next record that Sweep looks at
+	pending     Ref               // InsertDeferred: its OutKey is not published yet; 0: none
+	pendingHash uint64            // of that OutKey
+	probe       [sweepGroup]Probe // Sweep's and Insert's scratch
+	_           [64]byte
 }
 
 // limbo is a chain, through the sweep array, of records removed in one epoch.

@@ -21,7 +21,7 @@ const (
 	unitMask  = link - 1
 	unitAhead = 1 << 30
 
-	sweepGroup = 16  // due records handled at a time
+	sweepGroup = 64  // due records handled at a time
 	sweepChunk = 256 // records that a worker sweeps before it skips the other workers' chunks
 )
 

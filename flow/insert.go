@@ -30,41 +30,82 @@ func (t *Table) Insert(worker int, r Ref) (winner Ref, won bool) {
 
 // InsertHashed is Insert for a caller that knows the InKey's hash.
 func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool) {
+	winner, won, ho := t.insertIn(worker, r, h)
+	if won && t.hasOut(r) && !t.linkOut(r, ho) && t.Remove(worker, r) {
+		return 0, false
+	}
+	return winner, won
+}
+
+// InsertDeferred is Insert that publishes the OutKey later: in the worker's next InsertDeferred, by when its bucket has
+// come from memory, or in LinkPending. Until then nobody must be able to answer, so the worker calls LinkPending before
+// what it forwards can leave. If the index then has no room, the connection expires at the next sweep.
+func (t *Table) InsertDeferred(worker int, r Ref) (winner Ref, won bool) {
+	c := &t.recs[r]
+	k := c.InKey()
+	winner, won, ho := t.insertIn(worker, r, t.Hash(&k))
+	if won && t.hasOut(r) {
+		t.LinkPending(worker)
+		w := &t.local[worker]
+		w.pending, w.pendingHash = r, ho
+	}
+	return winner, won
+}
+
+// LinkPending publishes the OutKey that InsertDeferred has left, if there is one.
+func (t *Table) LinkPending(worker int) {
+	w := &t.local[worker]
+	r := w.pending
+	w.pending = 0
+	if r != 0 && !t.linkOut(r, w.pendingHash) {
+		t.Shorten(r, 1)
+	}
+}
+
+// hasOut tells whether a record of the caller's is to be found by its OutKey too.
+func (t *Table) hasOut(r Ref) bool {
+	return t.recs[r].LoadFlags()&(FlagTemplate|FlagMethodMask) == methodNAT
+}
+
+// insertIn publishes a record under its InKey and arms it. ho is the hash of its OutKey if it has one, whose bucket is asked for.
+func (t *Table) insertIn(worker int, r Ref, h uint64) (winner Ref, won bool, ho uint64) {
 	w, c := &t.local[worker], &t.recs[r]
 	c.fam = c.family()
 	c.Flags |= FlagHashed
 	flags := c.Flags
 	kind := uint64(0)
-	var ho uint64
 	if flags&FlagTemplate != 0 {
 		kind = wordTemplate
 	} else if flags&FlagMethodMask == methodNAT {
 		k := c.OutKey()
 		ho = t.Hash(&k)
 		w.probe[0].addr = t.indexAt + uintptr(t.home(ho))*64
-		prefetchProbes(&w.probe[0], 1, 0) // the second word's bucket comes while the first word is linked
+		prefetchProbes(&w.probe[0], 1, 0)
 	}
 	winner, won = t.linkUnique(r, h, kind, *portsWord(c)&portsIn)
 	if !won {
 		atomic.StoreUint32(&c.Flags, flags&^FlagHashed)
 		t.retireSides(w, r)
 		t.retire(w, r) // others may be comparing its key
-		return winner, false
+		return winner, false, 0
 	}
 	w.added.Store(w.added.Load() + 1)
 	if flags&FlagNoCPort != 0 {
 		t.noPort.Add(1)
 	}
-	if kind == 0 && flags&FlagMethodMask == methodNAT {
-		if !t.linkLatest(r, ho, wordOut) && t.Remove(worker, r) {
-			return 0, false
-		}
-		if c.LoadFlags()&FlagHashed == 0 {
-			t.unlinkWord(r, ho, wordOut) // removed by somebody who found the first word; the second came too late for him
-		}
-	}
 	t.arm(r, atomic.LoadInt64(&c.Deadline))
-	return r, true
+	return r, true, ho
+}
+
+// linkOut publishes a record under its OutKey; false if the index has no room.
+func (t *Table) linkOut(r Ref, h uint64) bool {
+	if !t.linkLatest(r, h, wordOut) {
+		return false
+	}
+	if t.recs[r].LoadFlags()&FlagHashed == 0 {
+		t.unlinkWord(r, h, wordOut) // removed by somebody who found the first word; the second came too late for him
+	}
+	return true
 }
 
 const methodNAT = 0 // service.NAT

@@ -299,3 +299,83 @@ func TestLayoutOfSharedWords(t *testing.T) {
 		t.Errorf("the ports word is at %d", o)
 	}
 }
+
+// TestInsertDeferred: a connection is found by its client's packets at once, by its server's from the next deferred
+// insertion or LinkPending on, and never once it was removed.
+func TestInsertDeferred(t *testing.T) {
+	tab := newTable(t, 1000, 1)
+	add := func(n uint32) Ref {
+		r := tab.Alloc(0)
+		c, k := tab.Conn(r), tcpKey(n)
+		c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
+		c.Dest, c.DPort, c.Deadline = v4(10, 255, 0, byte(n%7)), 8080, 1e9
+		winner, won := tab.InsertDeferred(0, r)
+		if !won || winner != r {
+			t.Fatalf("connection %d was refused", n)
+		}
+		return r
+	}
+	found := func(n uint32) (in, out Ref) {
+		k, o := tcpKey(n), outKey(n)
+		in, _ = tab.Lookup(&k)
+		out, _ = tab.Lookup(&o)
+		return in, out
+	}
+	want := func(when string, n uint32, in, out Ref) {
+		t.Helper()
+		if i, o := found(n); i != in || o != out {
+			t.Errorf("%s: connection %d found as %d and %d, want %d and %d", when, n, i, o, in, out)
+		}
+	}
+	tab.BeginRound(0)
+	a := add(0)
+	want("inserted", 0, a, 0)
+	b := add(1)
+	want("another inserted", 0, a, a)
+	want("another inserted", 1, b, 0)
+	tab.LinkPending(0)
+	want("linked", 1, b, b)
+	tab.LinkPending(0)
+	c := add(2)
+	if !tab.Remove(0, c) {
+		t.Error("it could not be removed")
+	}
+	tab.LinkPending(0)
+	want("removed before it was linked", 2, 0, 0)
+	for n, r := range []Ref{a, b} {
+		tab.Remove(0, r)
+		want("removed", uint32(n), 0, 0)
+	}
+	checkEmpty(t, tab)
+}
+
+// TestInsertDeferredWithoutRoom: a connection whose reply finds no room in the index goes at the next sweep.
+func TestInsertDeferredWithoutRoom(t *testing.T) {
+	tab := newTable(t, 16, 1)
+	r := tab.Alloc(0)
+	c, k := tab.Conn(r), tcpKey(0)
+	c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
+	c.Dest, c.DPort, c.Deadline = v4(10, 255, 0, 0), 8080, 1e18
+	if _, won := tab.InsertDeferred(0, r); !won {
+		t.Fatal("it was refused")
+	}
+	for i := range tab.index { // every slot that is empty is taken by words of nobody
+		for s := range tab.index[i] {
+			if tab.index[i][s]&refMask == 0 {
+				tab.index[i][s] |= wordTentative | tagMask | 1<<20
+			}
+		}
+	}
+	tab.LinkPending(0)
+	gone := 0
+	tab.Sweep(0, 2e9, 1000, func(x Ref) int64 {
+		if gone++; x != r {
+			t.Errorf("%d expired, want %d", x, r)
+		}
+		tab.Remove(0, x)
+		return 0
+	})
+	if gone != 1 {
+		t.Errorf("%d connections expired, want the one without room", gone)
+	}
+}

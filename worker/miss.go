@@ -119,7 +119,8 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 	}
 	winner, won := ref, true
 	if c.Flags&flow.FlagOnePacket == 0 {
-		winner, won = w.flows.Insert(w.id, ref)
+		winner, won = w.flows.InsertDeferred(w.id, ref)
+		w.pending = true
 	}
 	if won {
 		w.counters.Line(w.id, server.Number).Conn()
@@ -132,6 +133,16 @@ func (w *Worker) connect(k *pkt, svc *service.Service, server *service.Server, d
 		return 0, perf.TableFull
 	}
 	return winner, 0
+}
+
+// linkPending makes the connection that came last known to its server's answers, before anything of it can leave.
+//
+//fastlb:hot
+func (w *Worker) linkPending() {
+	if w.pending {
+		w.pending = false
+		w.flows.LinkPending(w.id)
+	}
 }
 
 // birthFlags are a new connection's flags: the server's method, inactive, and no reply seen yet unless it is NAT

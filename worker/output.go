@@ -27,6 +27,7 @@ func (w *Worker) queue(port int16, addr uint64, n uint32) {
 //
 //fastlb:hot
 func (w *Worker) transmit() {
+	w.linkPending()
 	for port := range w.out {
 		if w.out[port].n > 0 {
 			w.flush(port)
@@ -41,6 +42,7 @@ func (w *Worker) transmit() {
 // flush hands an outbox to its port. What the port has no room for, even after frames came back, is dropped and counted:
 // overload is local.
 func (w *Worker) flush(port int) {
+	w.linkPending()
 	o := &w.out[port]
 	p := w.ports[port]
 	var bytes uint64

@@ -80,6 +80,7 @@ type Worker struct {
 	ipID     uint64
 	expireFn func(flow.Ref) int64
 	sweepAt  int64 // clock.Time up to which the sweep has been paid
+	pending  bool  // a connection has been inserted that its replies do not find yet
 	behind   bool  // the sweep has not looked at all that was its due
 	profile  *Profile
 	request  service.Request
