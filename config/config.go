@@ -46,6 +46,8 @@ type Workers struct {
 	BusyPoll  string // auto, on or off: whether workers poll the NICs' queues themselves, interrupts held off
 	Frames    int    // UMEM frames a worker and interface
 	Hugepages string // auto, off or required
+	NUMA      string // auto, off or a node's number
+	Tune      string // auto or off
 }
 
 // Flows is the connection table.
@@ -96,7 +98,7 @@ const DefaultMTU = 1500
 // Default is the configuration of an empty file.
 func Default() *Config {
 	return &Config{
-		Workers:  Workers{Batch: 64, Poll: "adaptive", BusyPoll: "auto", Frames: 4096, Hugepages: "auto"},
+		Workers:  Workers{Batch: 64, Poll: "adaptive", BusyPoll: "auto", Frames: 4096, Hugepages: "auto", NUMA: "auto", Tune: "auto"},
 		Flows:    Flows{Capacity: 1 << 20, State: "/run/fastlb/flows"},
 		Timeouts: service.DefaultTimeouts,
 		Log:      Log{Level: "info", Format: "console"},

@@ -198,7 +198,7 @@ func TestDiff(t *testing.T) {
 		got = append(got, a.String())
 	}
 	want := []string{
-		"workers: {CPUs:[] Batch:64 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto} → {CPUs:[] Batch:32 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto} (at the next start)",
+		"workers: {CPUs:[] Batch:64 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto NUMA:auto Tune:auto} → {CPUs:[] Batch:32 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto NUMA:auto Tune:auto} (at the next start)",
 		"neighbors: none → 10.0.0.1 02:00:00:00:00:01",
 		"log: {Level:info Format:console} → {Level:debug Format:console}",
 		"timeouts tcp 900s, tcpfin 120s, udp 10s",
@@ -285,7 +285,7 @@ func TestInterfaces(t *testing.T) {
 interfaces:
   - {name: eth0, queues: [0, 2], addresses: [192.0.2.1/24, fd00::1/64], mac: 02:00:00:00:00:01, attach: copy}
   - {name: eth0.100, parent: eth0, vlan: 100, mtu: 9000}
-workers: {cpus: "2-4,8", hugepages: off}
+workers: {cpus: "2-4,8", hugepages: off, numa: 1, tune: off}
 routes: [{to: ::/0, via: fd00::2}]
 `)
 	want := config.Interface{Name: "eth0", Attach: "copy", Queues: []int{0, 2}, MAC: [6]byte{2, 0, 0, 0, 0, 1}, MTU: 1500,
@@ -296,7 +296,7 @@ routes: [{to: ::/0, via: fd00::2}]
 	if i := c.Interfaces[1]; i.Parent != "eth0" || i.VLAN != 100 || i.MTU != 9000 {
 		t.Errorf("%+v", i)
 	}
-	if !slices.Equal(c.Workers.CPUs, []int{2, 3, 4, 8}) || c.Workers.Hugepages != "off" {
+	if !slices.Equal(c.Workers.CPUs, []int{2, 3, 4, 8}) || c.Workers.Hugepages != "off" || c.Workers.NUMA != "1" || c.Workers.Tune != "off" {
 		t.Errorf("%+v", c.Workers)
 	}
 }

@@ -327,6 +327,14 @@ func (d *decoder) workers(n node, w *Workers) {
 		field{"busy_poll", d.word(&w.BusyPoll, "auto", "on", "off")},
 		field{"frames", number(&w.Frames, math.MinInt32, math.MaxInt32)},
 		field{"hugepages", d.word(&w.Hugepages, "auto", "off", "required")},
+		field{"numa", func(n node) {
+			if n.Kind != yaml.ScalarNode || !isNUMA(n.Value) {
+				d.fault(n, "%s where auto, off or the number of a node belongs", kindOf(n.Node))
+				return
+			}
+			w.NUMA = n.Value
+		}},
+		field{"tune", d.word(&w.Tune, "auto", "off")},
 	)
 }
 

@@ -52,6 +52,7 @@ func (c *Config) Summary() Summary {
 		Workers: map[string]any{
 			"cpus": list(c.Workers.CPUs, "auto"), "batch": c.Workers.Batch, "poll": c.Workers.Poll, "busy_poll": c.Workers.BusyPoll,
 			"frames": c.Workers.Frames, "hugepages": c.Workers.Hugepages,
+			"numa": c.Workers.NUMA, "tune": c.Workers.Tune,
 		},
 		Flows:    map[string]any{"capacity": c.Flows.Capacity, "state": c.Flows.State},
 		Timeouts: map[string]uint32{"tcp": c.Timeouts.TCP, "tcpfin": c.Timeouts.TCPFin, "udp": c.Timeouts.UDP},
@@ -92,8 +93,8 @@ func (c *Config) Describe(w io.Writer) {
 	if len(s.Interfaces) == 0 {
 		fmt.Fprintf(t, "interface\tnone\tname them with fastlb run --interface\n")
 	}
-	fmt.Fprintf(t, "workers\tcpus %s\tbatch %d, poll %s, busy polling %s, %d frames, hugepages %s\n",
-		s.Workers["cpus"], c.Workers.Batch, c.Workers.Poll, c.Workers.BusyPoll, c.Workers.Frames, c.Workers.Hugepages)
+	fmt.Fprintf(t, "workers\tcpus %s\tbatch %d, poll %s, busy polling %s, %d frames, hugepages %s, numa %s, tune %s\n",
+		s.Workers["cpus"], c.Workers.Batch, c.Workers.Poll, c.Workers.BusyPoll, c.Workers.Frames, c.Workers.Hugepages, c.Workers.NUMA, c.Workers.Tune)
 	state := "in memory"
 	if c.Flows.State != "" {
 		state = c.Flows.State

@@ -43,6 +43,12 @@ func (d *decoder) word(to *string, words ...string) func(node) {
 	}
 }
 
+// isNUMA tells whether a word says which NUMA node workers belong on; the kernel knows 1024 at most.
+func isNUMA(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "auto" || s == "off" || err == nil && n < 1024
+}
+
 // boolean takes true or false.
 func (d *decoder) boolean(to *bool) func(node) {
 	return func(n node) {

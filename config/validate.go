@@ -53,6 +53,10 @@ func (c *Config) check() Faults {
 		k.add("workers.busy_poll", "on holds off the interrupts that poll: interrupt waits for; take poll: busy or adaptive")
 	}
 	k.oneOf("workers.hugepages", c.Workers.Hugepages, "auto", "off", "required")
+	if !isNUMA(c.Workers.NUMA) {
+		k.add("workers.numa", "%q is not auto, off or the number of a node", c.Workers.NUMA)
+	}
+	k.oneOf("workers.tune", c.Workers.Tune, "auto", "off")
 	if c.Flows.Capacity == 0 {
 		k.add("flows.capacity", "a table of no connections forwards nothing")
 	}

@@ -29,8 +29,10 @@ type attached struct {
 	zeroCopy   bool
 	why        string // why no better mode was had
 	macs       [][6]byte
+	all        bool // queues: all
 	busyPoll   busyPoll
 	irqs       [][]tune.IRQ // by queue
+	table      []int        // of RSS, as it was found
 }
 
 // mode is the contract's word for how packets come and go.
@@ -67,27 +69,14 @@ func (d *Director) attachInterfaces() error {
 	}
 	d.tool = tool
 	d.later(func() error { tool.Close(); return nil })
-	topology, err := numa.Read()
-	if err != nil {
+	if d.machine.Topology, err = numa.Read(); err != nil {
 		return err
 	}
-	if err := d.findInterfaces(topology); err != nil {
+	if err := d.findInterfaces(); err != nil {
 		return err
 	}
-	allowed, err := numa.Allowed()
-	if err != nil {
+	if err := d.placeWorkers(); err != nil {
 		return err
-	}
-	nics := make([]nic, len(d.nics))
-	for i, n := range d.nics {
-		nics[i] = n.nic
-	}
-	places, warnings, err := seats(nics, d.cfg.Workers.CPUs, allowed, topology)
-	if err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		d.log.Warn(w)
 	}
 	if d.programs, err = xdp.Load(); err != nil {
 		return err
@@ -101,11 +90,14 @@ func (d *Director) attachInterfaces() error {
 			return err
 		}
 	}
-	return d.openSockets(places)
+	if err := d.settle(); err != nil {
+		return err
+	}
+	return d.openSockets(d.plan.seats)
 }
 
 // findInterfaces looks the configured interfaces up. A VLAN's packets come through the NIC that carries it.
-func (d *Director) findInterfaces(topology *numa.Topology) error {
+func (d *Director) findInterfaces() error {
 	net := d.net.Snapshot()
 	var faults []error
 	for _, c := range d.cfg.Interfaces {
@@ -132,7 +124,7 @@ func (d *Director) findInterfaces(topology *numa.Topology) error {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
 		}
-		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name, topology)}, want: c.Attach, macs: macsOf(net, f.Index)}
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, all: len(c.Queues) == 0, macs: macsOf(net, f.Index)}
 		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
 		n.total = d.countQueues(f.Name)
 		for q := range n.total {
@@ -191,7 +183,7 @@ func (d *Director) attach(n *attached) (err error) {
 	if err := d.setOffloads(n, n.want == "generic"); err != nil {
 		return err
 	}
-	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: n.total}
+	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: d.roomFor(n)}
 	modes := []xdp.Mode{xdp.Native}
 	switch n.want {
 	case "auto", "":

@@ -20,7 +20,6 @@ import (
 	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/neigh"
 	"github.com/fastlb/fastlb/neigh/follow"
-	"github.com/fastlb/fastlb/numa"
 	"github.com/fastlb/fastlb/service"
 	"github.com/fastlb/fastlb/tune"
 	"github.com/fastlb/fastlb/worker"
@@ -46,7 +45,9 @@ type Director struct {
 	nics     []*attached
 	layout   layout // of the nics
 	state    *state
-	topology *numa.Topology
+	machine  machine
+	drivers  *tune.Drivers
+	plan     plan
 	keeper   *tune.Keeper // of settings that are to be put back; nil: they cannot be written down
 	counters *service.Counters
 	tun      *tun
@@ -131,6 +132,11 @@ func (d *Director) openTable() error {
 	if err != nil {
 		return err
 	}
+	home, err := d.spreadTable()
+	if err != nil {
+		return err
+	}
+	defer home()
 	seed := [2]uint64{rand.Uint64(), rand.Uint64()}
 	s, warning, err := openState(d.cfg.Flows.State, d.cfg.Flows.Capacity, len(d.runners), seed, huge)
 	if err != nil {

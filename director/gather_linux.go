@@ -87,7 +87,7 @@ func (d *Director) status() (Status, error) {
 func (d *Director) workerStatus(r *runner) (WorkerStatus, error) {
 	c := r.worker.Stats()
 	w := WorkerStatus{
-		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.node, Poll: r.pace.mode.String(), Frames: r.memory.Total, Pages: r.memory.Pages.String(),
+		ID: r.seat.id, CPU: r.seat.cpu, Node: r.seat.home, Poll: r.pace.mode.String(), Frames: r.memory.Total, Pages: r.memory.Pages.String(),
 		Memory: r.memoryStatus(),
 		Rounds: c.Rounds.Load(), BusyNS: c.BusyTime.Load(), IdleNS: c.IdleTime.Load(), Batch: Histogram{Sum: c.Packets.Load()},
 		Syscalls: SyscallStatus{Poll: c.Sleeps.Load()},

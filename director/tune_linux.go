@@ -15,9 +15,7 @@ import (
 )
 
 // nodeOf is the NUMA node that an interface's device hangs on.
-func (d *Director) nodeOf(name string, topology *numa.Topology) int {
-	return topology.DeviceNode(d.deviceOf(name))
-}
+func (d *Director) nodeOf(name string) int { return d.machine.DeviceNode(d.deviceOf(name)) }
 
 // deviceOf is an interface's device on its bus, "" for virtual ones. The driver is asked, since /sys may have been mounted
 // in another network namespace, where the name is another interface's.
@@ -33,24 +31,18 @@ func (d *Director) deviceOf(name string) string {
 // after the table, whose file is locked: what another director left written beside it is a dead one's. Nothing that goes
 // wrong here keeps a director from running.
 func (d *Director) tuneQueues() error {
-	drivers, err := tune.Live.OpenDrivers()
+	change := d.cfg.Workers.Tune != "off"
+	keeper, err := tune.Live.OpenKeeper(d.keptFile())
 	if err != nil {
-		return err
-	}
-	d.later(drivers.Close)
-	d.topology, err = numa.Read()
-	if err != nil {
-		return err
+		d.note("interrupts and RSS stay as they are", err.Error())
+		change = false
 	}
 	nics := make([]tune.NIC, len(d.nics))
 	for i, n := range d.nics {
 		if n.irqs, err = tune.Live.QueueIRQs(n.name, d.deviceOf(n.name), n.index, n.total); err != nil {
 			d.note("interrupts of "+n.name, err.Error())
 		}
-		nics[i] = tune.NIC{Name: n.name, Driver: n.driver, Total: n.total}
-		if nics[i].Table, err = drivers.Table(n.name); err != nil && !errors.Is(err, tune.ErrNoTable) {
-			d.log.Debug("RSS table", zap.Error(err))
-		}
+		nics[i] = tune.NIC{Name: n.name, Driver: n.driver, Total: n.total, Table: d.tableOf(n, keeper)}
 		for _, r := range d.runners {
 			for _, q := range r.seat.queues[i] {
 				nics[i].Queues = append(nics[i].Queues, tune.Queue{Number: q, CPU: r.seat.cpu, IRQs: n.irqs[q]})
@@ -58,27 +50,45 @@ func (d *Director) tuneQueues() error {
 		}
 		slices.SortFunc(nics[i].Queues, func(a, b tune.Queue) int { return a.Number - b.Number })
 	}
-	plan := tune.Make(nics, true)
+	plan := tune.Make(nics, change)
 	for _, w := range plan.Warnings {
 		d.note(w.Subject, w.Text)
 	}
-	return d.carryOut(plan, drivers)
+	if keeper != nil {
+		d.carryOut(plan, keeper)
+	}
+	return nil
 }
 
-// carryOut changes what the plan says, and puts back what a director that was killed had changed.
-func (d *Director) carryOut(plan tune.Plan, drivers *tune.Drivers) error {
-	keeper, err := tune.Live.OpenKeeper(d.keptFile())
-	if err != nil {
-		d.note("IRQ affinity and RSS stay as they are", err.Error())
-		return nil
+// tableOf is an interface's RSS table as others made it; nil: there is none, or it cannot be read.
+func (d *Director) tableOf(n *attached, keeper *tune.Keeper) []int {
+	setting := d.drivers.TableOf(n.name, n.index)
+	read := setting.Read
+	if keeper != nil {
+		read = func() (string, error) { return keeper.Original(setting) }
 	}
+	text, err := read()
+	var table []int
+	if err == nil {
+		table, err = tune.ParseTable(text)
+	}
+	if err != nil && !errors.Is(err, tune.ErrNoTable) {
+		d.log.Debug("RSS table", zap.Error(err))
+	}
+	return table
+}
+
+// carryOut changes what the plan says, and puts back what a director that was killed had changed and this one does not.
+func (d *Director) carryOut(plan tune.Plan, keeper *tune.Keeper) {
 	d.later(keeper.Restore)
 	d.keeper = keeper
 	d.followBusyPoll()
 	var tables, affinities []tune.Change
 	for _, n := range d.nics {
 		if t, ok := plan.Tables[n.name]; ok {
-			tables = append(tables, tune.Change{Setting: drivers.TableOf(n.name, n.index), Value: tune.TableText(t)})
+			tables = append(tables, tune.Change{
+				Setting: d.drivers.TableOf(n.name, n.index), Value: tune.TableText(t), Found: tune.TableText(n.table),
+			})
 		}
 	}
 	for _, a := range plan.Aims {
@@ -92,15 +102,15 @@ func (d *Director) carryOut(plan tune.Plan, drivers *tune.Drivers) error {
 		failed, err = keeper.Change(affinities)
 	}
 	if err != nil {
-		d.note("IRQ affinity and RSS stay as they are", err.Error())
-		return nil
+		d.note("interrupts and RSS stay as they are", err.Error())
+		return
 	}
 	d.tellFailures(failed)
 	back, err := keeper.Leftovers(func(key string) tune.Setting {
 		if s := d.openDeferral(key); s != nil {
 			return s
 		}
-		return drivers.Open(key, d.indexOf)
+		return d.drivers.Open(key, d.indexOf)
 	})
 	if err != nil {
 		d.log.Warn("settings of an earlier director", zap.Error(err))
@@ -109,20 +119,21 @@ func (d *Director) carryOut(plan tune.Plan, drivers *tune.Drivers) error {
 		d.log.Info("settings of an earlier director put back", zap.Int("settings", back))
 	}
 	if len(plan.Aims) > 0 {
-		d.log.Info("interrupts are handled where their queues' workers are, while the director runs", zap.Int("interrupts", len(plan.Aims)))
+		d.log.Info("interrupts are handled where their queues' workers are, while the director runs",
+			zap.Int("interrupts", len(plan.Aims)))
 		if tune.Live.Running("irqbalance") {
 			var cpus numa.CPUs
 			for _, a := range plan.Aims {
 				cpus = append(cpus, a.CPUs...)
 			}
 			slices.Sort(cpus)
-			d.note("irqbalance", fmt.Sprintf("it runs, and will move the queues' interrupts away from their workers: keep it off these CPUs (IRQBALANCE_BANNED_CPULIST=%s in /etc/default/irqbalance), or stop it", slices.Compact(cpus)))
+			d.note("irqbalance", fmt.Sprintf("it runs, and will move the queues' interrupts away from their workers: keep it off these CPUs "+
+				"(IRQBALANCE_BANNED_CPULIST=%s in /etc/default/irqbalance), or stop it", slices.Compact(cpus)))
 		}
 	}
 	for name := range plan.Tables {
 		d.log.Info("RSS fills the queues that have a worker, while the director runs", zap.String("interface", name))
 	}
-	return nil
 }
 
 // tellFailures warns once of interrupts that could not be moved: they fail alike.
@@ -164,7 +175,10 @@ func (d *Director) placement() []QueuePlace {
 		first := len(list)
 		for _, r := range d.runners {
 			for _, q := range r.seat.queues[i] {
-				p := QueuePlace{Interface: n.name, Queue: q, Node: n.node, IRQs: []IRQStatus{}, Worker: r.seat.id, CPU: r.seat.cpu, CPUNode: r.seat.node}
+				p := QueuePlace{
+					Interface: n.name, Queue: q, Node: n.node, IRQs: []IRQStatus{},
+					Worker: r.seat.id, CPU: r.seat.cpu, CPUNode: r.seat.home,
+				}
 				for _, irq := range n.irqs[q] {
 					p.IRQs = append(p.IRQs, d.irqStatus(irq))
 				}
@@ -193,7 +207,7 @@ func (d *Director) irqStatus(irq tune.IRQ) IRQStatus {
 		return s
 	}
 	for i, c := range cpus {
-		if node := d.topology.NodeOf(c); i == 0 {
+		if node := d.machine.NodeOf(c); i == 0 {
 			s.Node = node
 		} else if node != s.Node {
 			s.Node = -1

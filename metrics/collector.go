@@ -47,6 +47,8 @@ var (
 	workerBatch   = desc("worker_batch_size", "Packets a round, of rounds that had any.", "worker")
 	workerBusy    = desc("worker_busy_ratio", "Share of the last seconds spent on packets.", "worker")
 	workerCalls   = desc("worker_syscalls_total", "System calls, by kind: send, receive (wakeups of the kernel) and poll (waiting for packets).", "worker", "kind")
+	workerFrames  = desc("worker_frames", "UMEM frames by where they are; missing is where none should be.", "worker", "state")
+	workerCopied  = desc("worker_copied_total", "Frames copied between interfaces that cannot share them.", "worker")
 
 	queuePackets  = desc("ring_packets_total", "Packets received (in) and sent (out) through the socket.", "worker", "interface", "queue", "direction")
 	ringFillEmpty = desc("ring_fill_empty_total", "Packets that the kernel dropped because no frame was free.", "worker", "interface", "queue")
@@ -56,7 +58,9 @@ var (
 	ringWakeups   = desc("ring_wakeups_total", "System calls that woke the kernel.", "worker", "interface", "queue")
 
 	attachInfo = desc("interface_attach_info", "How the interface is attached; the value is 1.", "interface", "mode")
-	linkUp     = desc("interface_up", "1 if the interface is up.", "interface")
+	queueInfo  = desc("queue_info", "Where a NIC's queue is handled: worker, its CPU, that CPU's NUMA node, and the CPUs of its interrupts; the value is 1.",
+		"interface", "queue", "worker", "cpu", "node", "irq_cpus")
+	linkUp = desc("interface_up", "1 if the interface is up.", "interface")
 
 	flowEntries  = desc("flow_entries", "Connections in the table, templates included.")
 	flowCapacity = desc("flow_capacity", "Connections that the table can hold.")
@@ -110,6 +114,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Interfaces {
 		b.gauge(attachInfo, 1, f.Name, f.Mode)
 		b.gauge(linkUp, truth(f.Up), f.Name)
+	}
+	for i := range s.Placement {
+		b.place(&s.Placement[i])
 	}
 	b.gauge(flowEntries, float64(s.Flows.Entries))
 	b.gauge(flowCapacity, float64(s.Flows.Capacity))
@@ -166,6 +173,13 @@ func (b batch) worker(w *director.WorkerStatus) {
 	b.counter(workerPackets, w.TXPackets, id, "out")
 	b.counter(workerBytes, w.RXBytes, id, "in")
 	b.counter(workerBytes, w.TXBytes, id, "out")
+	m := &w.Memory
+	for state, n := range map[string]int{
+		"free": m.Free, "filled": m.Filled, "in_driver": m.InDriver, "received": m.Received, "sending": m.Sending, "held": m.Held, "missing": m.Missing,
+	} {
+		b.gauge(workerFrames, float64(n), id, state)
+	}
+	b.counter(workerCopied, m.Copied, id)
 	// every reason from the start, so that the first packet lost is an increase
 	for r := perf.ReasonNone + 1; int(r) < perf.Reasons; r++ {
 		if r.IsPass() {

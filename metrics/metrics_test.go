@@ -26,8 +26,13 @@ func (s source) Status() (director.Status, error) {
 		Workers: []director.WorkerStatus{{
 			ID: 3, RXPackets: 10, TXPackets: 9, RXBytes: 1000, TXBytes: 900, Drops: map[string]uint64{"no_route": 1}, Passes: map[string]uint64{"pass_no_service": 2}, Busy: 0.25,
 			Batch: director.Histogram{Bounds: []uint64{1, 4, 16}, Counts: []uint64{2, 1, 0, 1}, Sum: 30}, Syscalls: director.SyscallStatus{Send: 21, Receive: 22, Poll: 23},
+			Memory: director.MemoryStatus{Free: 31, Filled: 32, InDriver: 33, Received: 34, Sending: 35, Held: 36, Missing: 37, Copied: 38},
 			Queues: []director.QueueStatus{{Interface: "eth0", Queue: 1, RXPackets: 10, TXPackets: 9, FillRingEmpty: 4, RXRingFull: 5, RXDropped: 6, TXRingFull: 7, Wakeups: 8}},
 		}},
+		Placement: []director.QueuePlace{
+			{Interface: "eth0", Queue: 1, Worker: 3, CPU: 5, CPUNode: 1, IRQs: []director.IRQStatus{{IRQ: 40, CPUs: "5"}, {IRQ: 41, CPUs: "5"}, {IRQ: 42, CPUs: "0-3"}}},
+			{Interface: "veth0", CPU: -1, CPUNode: -1},
+		},
 		Flows:    director.FlowStatus{Entries: 2, Capacity: 1024, Refused: 3},
 		Kernel:   director.PassStatus{Packets: 5, Dropped: 1},
 		Steering: map[string]uint64{"redirect": 11},
@@ -65,6 +70,10 @@ fastlb_flow_refused_total 3
 # HELP fastlb_interface_attach_info How the interface is attached; the value is 1.
 # TYPE fastlb_interface_attach_info gauge
 fastlb_interface_attach_info{interface="eth0",mode="copy"} 1
+# HELP fastlb_queue_info Where a NIC's queue is handled: worker, its CPU, that CPU's NUMA node, and the CPUs of its interrupts; the value is 1.
+# TYPE fastlb_queue_info gauge
+fastlb_queue_info{cpu="",interface="veth0",irq_cpus="",node="",queue="0",worker="0"} 1
+fastlb_queue_info{cpu="5",interface="eth0",irq_cpus="5,0-3",node="1",queue="1",worker="3"} 1
 # HELP fastlb_ring_fill_empty_total Packets that the kernel dropped because no frame was free.
 # TYPE fastlb_ring_fill_empty_total counter
 fastlb_ring_fill_empty_total{interface="eth0",queue="1",worker="3"} 4
@@ -113,6 +122,18 @@ fastlb_worker_batch_size_count{worker="3"} 4
 # HELP fastlb_worker_busy_ratio Share of the last seconds spent on packets.
 # TYPE fastlb_worker_busy_ratio gauge
 fastlb_worker_busy_ratio{worker="3"} 0.25
+# HELP fastlb_worker_copied_total Frames copied between interfaces that cannot share them.
+# TYPE fastlb_worker_copied_total counter
+fastlb_worker_copied_total{worker="3"} 38
+# HELP fastlb_worker_frames UMEM frames by where they are; missing is where none should be.
+# TYPE fastlb_worker_frames gauge
+fastlb_worker_frames{state="filled",worker="3"} 32
+fastlb_worker_frames{state="free",worker="3"} 31
+fastlb_worker_frames{state="held",worker="3"} 36
+fastlb_worker_frames{state="in_driver",worker="3"} 33
+fastlb_worker_frames{state="missing",worker="3"} 37
+fastlb_worker_frames{state="received",worker="3"} 34
+fastlb_worker_frames{state="sending",worker="3"} 35
 # HELP fastlb_worker_packets_total Packets received (in) and sent (out).
 # TYPE fastlb_worker_packets_total counter
 fastlb_worker_packets_total{direction="in",worker="3"} 10

@@ -106,6 +106,8 @@ func TestPage(t *testing.T) {
 		"fastlb_worker_batch_size":           {"histogram", "worker"},
 		"fastlb_worker_busy_ratio":           {"gauge", "worker"},
 		"fastlb_worker_syscalls_total":       {"counter", "kind worker"},
+		"fastlb_worker_frames":               {"gauge", "state worker"},
+		"fastlb_worker_copied_total":         {"counter", "worker"},
 		"fastlb_ring_fill_empty_total":       {"counter", "interface queue worker"},
 		"fastlb_ring_rx_full_total":          {"counter", "interface queue worker"},
 		"fastlb_interface_attach_info":       {"gauge", "interface mode"},
@@ -131,7 +133,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	known := map[string]bool{}
-	for _, l := range strings.Fields("service protocol server worker interface queue reason direction mode verdict version go kind le") {
+	for _, l := range strings.Fields("service protocol server worker interface queue reason direction mode verdict version go kind state cpu node irq_cpus le") {
 		known[l] = true
 	}
 	for name, f := range page {

@@ -58,6 +58,7 @@ func TestTopology(t *testing.T) {
 		"devices/system/node/node2/cpulist":         file("16\n"),
 		"devices/system/node/node1/distance":        file("21 10 12\n"),
 		"devices/system/cpu/isolated":               file("8-9\n"),
+		"devices/system/cpu/possible":               file("0-31\n"),
 		"bus/pci/devices/0000:01:00.0/numa_node":    file("1\n"),
 		"bus/pci/devices/0000:02:00.0/numa_node":    file("-1\n"),
 		"bus/virtio/devices/virtio0/vendor":         file("0x1\n"),
@@ -84,8 +85,8 @@ func TestTopology(t *testing.T) {
 	if got := top.CPUs(1).String(); got != "4-7,12-15" {
 		t.Errorf("CPUs of node 1: %s", got)
 	}
-	if got := top.CPUs(-1).String() + " " + top.Online.String() + " " + top.Isolated.String(); got != "0-16 0-16 8-9" {
-		t.Errorf("all, online and isolated CPUs: %s", got)
+	if got := top.CPUs(-1).String() + " " + top.Online.String() + " " + top.Isolated.String() + " " + top.Possible.String(); got != "0-16 0-16 8-9 0-31" {
+		t.Errorf("all, online, isolated and possible CPUs: %s", got)
 	}
 	if top.NodeOf(9) != 0 || top.NodeOf(12) != 1 || top.NodeOf(17) != -1 {
 		t.Error("NodeOf is wrong")
@@ -107,7 +108,7 @@ func TestTopology(t *testing.T) {
 
 func TestTopologyWithoutNUMA(t *testing.T) {
 	top, err := ReadFrom(fstest.MapFS{"devices/system/cpu/online": file("0-1\n")})
-	if err != nil || len(top.Nodes) != 1 || top.CPUs(0).String() != "0-1" || top.Online.String() != "0-1" || top.MemoryNode(0) != 0 {
+	if err != nil || len(top.Nodes) != 1 || top.CPUs(0).String() != "0-1" || top.Online.String() != "0-1" || top.MemoryNode(0) != 0 || top.Possible.String() != "0-1" {
 		t.Errorf("%+v, %v", top, err)
 	}
 	if _, err := ReadFrom(fstest.MapFS{}); err == nil {
@@ -115,6 +116,26 @@ func TestTopologyWithoutNUMA(t *testing.T) {
 	}
 	if _, err := ReadFrom(fstest.MapFS{"devices/system/node/online": file("0\n")}); err == nil {
 		t.Error("a node without CPU list was read")
+	}
+}
+
+func TestLackOfHugePages(t *testing.T) {
+	const dir = "devices/system/node/node1/hugepages/hugepages-2048kB/"
+	sys := fstest.MapFS{dir + "free_hugepages": file("3\n"), dir + "nr_hugepages": file("10\n"), "devices/system/node/node0/x": file("")}
+	for _, c := range []struct {
+		pages, node int
+		want        string
+	}{
+		{3, 1, ""}, {40, -1, ""}, {40, 0, ""}, {40, 2, ""},
+		{40, 1, "node 1 has 3 free, 40 are needed: `echo 47 > /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages`"},
+	} {
+		if got := lackOf(sys, c.pages, c.node); got != c.want {
+			t.Errorf("%d pages on node %d: %q, want %q", c.pages, c.node, got, c.want)
+		}
+	}
+	sys[dir+"free_hugepages"] = file("many\n")
+	if got := lackOf(sys, 40, 1); got != "" {
+		t.Errorf("an unreadable number: %q", got)
 	}
 }
 

@@ -12,8 +12,9 @@ import (
 
 // Memory policies of linux/mempolicy.h.
 const (
-	mpolDefault   = 0
-	mpolPreferred = 1
+	mpolDefault    = 0
+	mpolPreferred  = 1
+	mpolInterleave = 3
 )
 
 // Memory is an anonymous allocation outside the Go heap: zeroed, page aligned, faulted in. Free ends it.
@@ -31,8 +32,11 @@ func Alloc(size int, huge HugePages, node int) (*Memory, error) {
 	}
 	if huge != HugeOff {
 		rounded := (size + HugePageSize - 1) &^ (HugePageSize - 1)
-		if m, err := allocReserved(rounded, node); err == nil {
-			return m, nil
+		lack := lackOf(os.DirFS("/sys"), rounded/HugePageSize, node)
+		if lack == "" { // else the kernel would take another node's
+			if m, err := allocReserved(rounded, node); err == nil {
+				return m, nil
+			}
 		}
 		m, err := allocTransparent(rounded, node)
 		if err != nil {
@@ -41,7 +45,11 @@ func Alloc(size int, huge HugePages, node int) (*Memory, error) {
 		if m.Pages == TransparentPages || huge == HugeAuto {
 			return m, nil
 		}
-		return nil, errors.Join(fmt.Errorf("allocate %d MiB: %w", rounded>>20, ErrNoHugePages), m.Free())
+		err = fmt.Errorf("allocate %d MiB: %w", rounded>>20, ErrNoHugePages)
+		if lack != "" {
+			err = fmt.Errorf("%w: %s", err, lack)
+		}
+		return nil, errors.Join(err, m.Free())
 	}
 	b, err := mmap(size, 0)
 	if err != nil {
@@ -134,6 +142,32 @@ func bindMemory(b []byte, node int) error {
 	return nil
 }
 
+// Spread makes the calling thread's new pages come from nodes in turn; from the one, if there is only one; without any
+// it restores the default. It is for memory that workers on several nodes use alike. A policy of the memory itself would
+// come too late for a file, whose pages are made when it gets its size. The caller has locked the goroutine to its thread.
+func Spread(nodes []int) error {
+	if len(nodes) == 0 {
+		return Prefer(-1)
+	}
+	if len(nodes) == 1 {
+		return Prefer(nodes[0])
+	}
+	var all nodeMask
+	for _, n := range nodes {
+		mask, err := maskOf(n)
+		if err != nil {
+			return err
+		}
+		for i := range mask {
+			all[i] |= mask[i]
+		}
+	}
+	if err := setMempolicy(mpolInterleave, &all); err != nil && !harmless(err) {
+		return fmt.Errorf("spread memory over nodes %v: %w", nodes, err)
+	}
+	return nil
+}
+
 // Prefer makes the calling thread's new pages come from a node; -1 restores the default. The caller has locked the
 // goroutine to its thread.
 func Prefer(node int) error {
@@ -158,7 +192,7 @@ func harmless(err error) bool { return errors.Is(err, unix.ENOSYS) || errors.Is(
 
 func maskOf(node int) (*nodeMask, error) {
 	var m nodeMask
-	if node >= len(m)*64 {
+	if node < 0 || node >= len(m)*64 {
 		return nil, fmt.Errorf("NUMA node %d: no such node", node)
 	}
 	m[node/64] = 1 << (node % 64)

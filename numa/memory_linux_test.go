@@ -54,6 +54,59 @@ func TestAlloc(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	top, err := Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []int
+	for _, n := range top.Nodes {
+		all = append(all, n.Number)
+	}
+	runtime.LockOSThread() // for ever: the thread ends with the test's goroutine
+	for _, nodes := range [][]int{all[:1], all, {all[0], all[0]}, nil} {
+		if err := Spread(nodes); err != nil {
+			t.Errorf("over %v: %v", nodes, err)
+		}
+	}
+	if err := Spread([]int{0, 5000}); err == nil {
+		t.Error("spread over node 5000")
+	}
+	if err := Spread([]int{0, -1}); err == nil {
+		t.Error("spread over node -1")
+	}
+}
+
+func TestReachable(t *testing.T) {
+	runtime.LockOSThread() // for ever: the thread ends with the test's goroutine
+	top, err := Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := Allowed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Pin(before[0]); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Reachable(top.Online)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range before { // wider than where this thread may run now
+		if !got.Contains(c) {
+			t.Errorf("CPU %d could be had, but is not in %s", c, got)
+		}
+	}
+	if now, err := Allowed(); err != nil || len(now) != 1 {
+		t.Errorf("the asking thread has moved: %s, %v", now, err)
+	}
+	if _, err := Reachable(CPUs{MaxCPU}); err == nil {
+		t.Error("a CPU that is not there can be had")
+	}
+}
+
 func TestPinAndPrefer(t *testing.T) {
 	runtime.LockOSThread() // for ever: the thread ends with the test's goroutine
 	allowed, err := Allowed()

@@ -42,5 +42,11 @@ func Allowed() (CPUs, error) {
 	return out, nil
 }
 
+// Reachable is every CPU.
+func Reachable(CPUs) (CPUs, error) { return Allowed() }
+
+// Spread does nothing: there is no policy to set.
+func Spread([]int) error { return nil }
+
 // Prefer does nothing: there is no policy to set.
 func Prefer(node int) error { return nil }

@@ -3,6 +3,9 @@ package numa
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
 )
 
 // HugePages says whether memory is to lie in huge pages.
@@ -45,3 +48,28 @@ const HugePageSize = 2 << 20
 
 // ErrNoHugePages is returned for HugeRequired when there are none.
 var ErrNoHugePages = errors.New("no huge pages: reserve some (`sysctl vm.nr_hugepages=N`, 2 MiB each) or allow transparent ones (/sys/kernel/mm/transparent_hugepage/enabled)")
+
+// lackOf says in words that a node has too few free pages in the pool for an allocation of so many, and what to type; ""
+// if it has them, or does not tell. sys is laid out as /sys.
+func lackOf(sys fs.FS, pages, node int) string {
+	if node < 0 {
+		return ""
+	}
+	dir := fmt.Sprintf("devices/system/node/node%d/hugepages/hugepages-%dkB/", node, HugePageSize>>10)
+	number := func(name string) int {
+		b, err := fs.ReadFile(sys, dir+name)
+		if err != nil {
+			return -1
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	free, all := number("free_hugepages"), number("nr_hugepages")
+	if free < 0 || all < 0 || free >= pages {
+		return ""
+	}
+	return fmt.Sprintf("node %d has %d free, %d are needed: `echo %d > /sys/%snr_hugepages`", node, free, pages, all+pages-free, dir)
+}

@@ -2,6 +2,7 @@ package numa
 
 import (
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,4 +35,25 @@ func Allowed() (CPUs, error) {
 		}
 	}
 	return out, nil
+}
+
+// Reachable is the set of CPUs, out of those given, that a thread of this process may be pinned to: those of its cgroup's
+// cpuset, isolated ones included, whatever its present affinity is.
+func Reachable(online CPUs) (CPUs, error) {
+	type answer struct {
+		cpus CPUs
+		err  error
+	}
+	got := make(chan answer)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with its affinity
+		err := PinTo(online)   // the kernel takes what it allows of it
+		var a answer
+		if a.err = err; err == nil {
+			a.cpus, a.err = Allowed()
+		}
+		got <- a
+	}()
+	a := <-got
+	return a.cpus, a.err
 }

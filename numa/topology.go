@@ -13,6 +13,7 @@ import (
 type Topology struct {
 	Nodes    []Node // ascending by number; never empty after Read
 	Online   CPUs
+	Possible CPUs // that may ever be online
 	Isolated CPUs // set aside by isolcpus=: nothing runs there unless it asks to
 	cores    map[int]CPUs
 	sys      fs.FS
@@ -41,6 +42,9 @@ func ReadFrom(sys fs.FS) (*Topology, error) {
 		t.Nodes = []Node{{Number: 0, CPUs: t.Online, Memory: true}}
 	} else if err := t.readNodes(nodes); err != nil {
 		return nil, err
+	}
+	if t.Possible, err = readList(sys, "devices/system/cpu/possible"); err != nil {
+		t.Possible = t.Online
 	}
 	t.Isolated, _ = readList(sys, "devices/system/cpu/isolated") // absent where the kernel cannot isolate
 	for _, c := range t.Online {

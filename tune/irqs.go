@@ -68,7 +68,8 @@ func (s System) NamedIRQs(name, device string, queues int) ([][]IRQ, error) {
 func merge(named [][]IRQ, told [][]int, names map[int]string) {
 	for q := range named {
 		named[q] = slices.DeleteFunc(named[q], func(i IRQ) bool {
-			return !slices.Contains(told[q], i.Number) && slices.ContainsFunc(told, func(list []int) bool { return slices.Contains(list, i.Number) })
+			elsewhere := slices.ContainsFunc(told, func(list []int) bool { return slices.Contains(list, i.Number) })
+			return elsewhere && !slices.Contains(told[q], i.Number)
 		})
 		for _, n := range told[q] {
 			if !slices.ContainsFunc(named[q], func(i IRQ) bool { return i.Number == n }) {

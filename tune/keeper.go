@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type Setting interface {
 type Change struct {
 	Setting Setting
 	Value   string
+	Found   string // what is to be put back, where that was read earlier; "": what is there now
 }
 
 // Keeper changes settings and puts them back. What they were is in a file before anything is changed, so that whoever
@@ -103,13 +105,13 @@ func (k *Keeper) Change(list []Change) (failed []error, err error) {
 			failed[i] = err
 			continue
 		}
-		e := entry{Key: key, Found: now, Set: c.Value}
+		e := entry{Key: key, Found: cmp.Or(c.Found, now), Set: c.Value}
 		if j := slices.IndexFunc(k.mine, func(e entry) bool { return e.Key == key }); j >= 0 {
 			e.Found = k.mine[j].Found
 			k.mine = slices.Delete(k.mine, j, j+1)
 		}
 		if j := slices.IndexFunc(k.old, func(e entry) bool { return e.Key == key }); j >= 0 {
-			if k.old[j].Set == now { // the dead process's doing
+			if k.old[j].Set == e.Found { // the dead process's doing
 				e.Found = k.old[j].Found
 			}
 			k.old = slices.Delete(k.old, j, j+1)
@@ -141,6 +143,18 @@ func (k *Keeper) Change(list []Change) (failed []error, err error) {
 		return failed, k.save()
 	}
 	return failed, nil
+}
+
+// Original is a setting's value as others made it: what it has, unless that is the doing of this process or of a dead one.
+func (k *Keeper) Original(s Setting) (string, error) {
+	now, err := s.Read()
+	key := s.Key()
+	for _, e := range append(slices.Clone(k.mine), k.old...) {
+		if err == nil && e.Key == key && e.Set == now {
+			return e.Found, nil
+		}
+	}
+	return now, err
 }
 
 // unchanged notes that a setting could not be changed: it still has the value now, which may be one of ours from before.

@@ -55,7 +55,7 @@ func TestKeeper(t *testing.T) {
 	k := keeper(t, f, path)
 	a, b, c := &value{key: "a", text: "0-1"}, &value{key: "b", text: "2"}, &value{key: "c", text: "0-1"}
 	stuck := &value{key: "stuck", text: "0", broken: errors.New("managed")}
-	failed := change(t, k, Change{a, "2"}, Change{b, "2"}, Change{c, "3"}, Change{stuck, "1"})
+	failed := change(t, k, Change{a, "2", ""}, Change{b, "2", ""}, Change{c, "3", ""}, Change{stuck, "1", ""})
 	if a.text != "2" || b.text != "2" || c.text != "3" || failed[0] != nil || failed[1] != nil || failed[2] != nil || failed[3] != stuck.broken {
 		t.Error(a, b, c, failed)
 	}
@@ -63,15 +63,19 @@ func TestKeeper(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `{"key":"a","found":"0-1","set":"2"}`) || strings.Contains(string(text), `"b"`) || strings.Contains(string(text), "stuck") {
 		t.Errorf("written down: %s, %v", text, err)
 	}
-	if change(t, k, Change{a, "1"}); a.text != "1" {
+	d := &value{key: "d", text: "8"} // a driver changed it, after it was read as 4
+	if change(t, k, Change{d, "2", "4"}); d.text != "2" {
+		t.Error(d)
+	}
+	if change(t, k, Change{a, "1", ""}); a.text != "1" {
 		t.Error("a second change", a)
 	}
 	c.text = "7" // somebody else's doing
 	if err := k.Restore(); err != nil {
 		t.Error(err)
 	}
-	if a.text != "0-1" || b.text != "2" || c.text != "7" {
-		t.Error("put back:", a, b, c)
+	if a.text != "0-1" || b.text != "2" || c.text != "7" || d.text != "4" {
+		t.Error("put back:", a, b, c, d)
 	}
 	gone(t, path)
 }
@@ -85,7 +89,7 @@ func TestKeeperAfterCrash(t *testing.T) {
 	dead.id.PID, dead.id.Start = 77, 50
 	a, b, c, d := &value{key: "a", text: "0-1"}, &value{key: "b", text: "0-1"}, &value{key: "c", text: "0-1"}, &value{key: "d", text: "0-1"}
 	lost, stuck := &value{key: "lost", text: "0-1"}, &value{key: "stuck", text: "0-1"}
-	change(t, dead, Change{a, "2"}, Change{b, "3"}, Change{c, "4"}, Change{d, "5"}, Change{lost, "6"}, Change{stuck, "7"})
+	change(t, dead, Change{a, "2", ""}, Change{b, "3", ""}, Change{c, "4", ""}, Change{d, "5", ""}, Change{lost, "6", ""}, Change{stuck, "7", ""})
 
 	if _, err := f.OpenKeeper(path); !errors.Is(err, ErrKept) || !strings.Contains(err.Error(), "77") {
 		t.Errorf("the file of a process that lives: %v", err)
@@ -95,7 +99,15 @@ func TestKeeperAfterCrash(t *testing.T) {
 	k := keeper(t, f, path)
 	b.text = "9" // somebody changed it after the crash: that is what counts
 	stuck.broken = errors.New("managed")
-	change(t, k, Change{a, "2"}, Change{b, "3"}, Change{stuck, "8"})
+	for s, want := range map[*value]string{a: "0-1", b: "9", {key: "new", text: "5"}: "5"} {
+		if got, err := k.Original(s); got != want || err != nil {
+			t.Errorf("%s was %s, want %s, %v", s.key, got, want, err)
+		}
+	}
+	change(t, k, Change{a, "2", ""}, Change{b, "3", ""}, Change{stuck, "8", ""})
+	if got, err := k.Original(a); got != "0-1" || err != nil {
+		t.Errorf("a was %s, %v", got, err)
+	}
 	byKey := map[string]Setting{"a": a, "b": b, "c": c, "d": d}
 	d.text = "8"
 	n, err := k.Leftovers(func(key string) Setting { return byKey[key] })
@@ -117,10 +129,10 @@ func TestKeeperAfterBoot(t *testing.T) {
 	f := newFake(t)
 	path := filepath.Join(t.TempDir(), "flows.settings")
 	a := &value{key: "a", text: "0-1"}
-	change(t, keeper(t, f, path), Change{a, "2"})
+	change(t, keeper(t, f, path), Change{a, "2", ""})
 	f.write(filepath.Join(f.Proc, "sys/kernel/random/boot_id"), "boot two\n")
 	k := keeper(t, f, path)
-	change(t, k, Change{a, "3"})
+	change(t, k, Change{a, "3", ""})
 	if err := k.Restore(); err != nil || a.text != "2" {
 		t.Error(a, err)
 	}
@@ -134,7 +146,7 @@ func TestKeeperCannotWrite(t *testing.T) {
 	k := keeper(t, f, filepath.Join(dir, "flows.settings"))
 	k.path = filepath.Join(dir, "file", "flows.settings") // below a file
 	a := &value{key: "a", text: "0-1"}
-	if _, err := k.Change([]Change{{a, "2"}}); err == nil || a.text != "0-1" {
+	if _, err := k.Change([]Change{{a, "2", ""}}); err == nil || a.text != "0-1" {
 		t.Error(a, err)
 	}
 	k.path = filepath.Join(dir, "flows.settings")
@@ -154,7 +166,7 @@ func TestAffinitySetting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "flows.settings")
 	k := keeper(t, f, path)
 	s := f.AffinityOf(IRQ{41, "virtio0-input.0"})
-	change(t, k, Change{s, "1"})
+	change(t, k, Change{s, "1", ""})
 	if now, _, err := f.Affinity(41); now != "1" || err != nil {
 		t.Error(now, err)
 	}
@@ -170,14 +182,14 @@ func TestAffinitySetting(t *testing.T) {
 	if now, _, err := f.Affinity(41); now != "0-1" || err != nil {
 		t.Error(now, err)
 	}
-	change(t, k, Change{s, "1"})
+	change(t, k, Change{s, "1", ""})
 	if err := os.RemoveAll(filepath.Join(f.Proc, "irq/41")); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Restore(); err != nil {
 		t.Errorf("the interrupt is gone: %v", err)
 	}
-	if failed := change(t, k, Change{s, "1"}); failed[0] == nil {
+	if failed := change(t, k, Change{s, "1", ""}); failed[0] == nil {
 		t.Error("an interrupt that is not there was moved")
 	}
 }

@@ -98,15 +98,18 @@ func Make(nics []NIC, change bool) Plan {
 		next, unserved := Spread(n.Table, taken)
 		switch {
 		case len(n.Table) == 0 && len(taken) < n.Total:
-			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost, for they have no worker, and the driver (%s) cannot be told: take all %d queues (`queues: all`), or give it no more than are taken (`ethtool -L %s combined %d`)",
+			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost, for they have no worker, and the driver (%s) cannot be told: "+
+				"take all %d queues (`queues: all`), or give it no more than are taken (`ethtool -L %s combined %d`)",
 				numbers(taken), n.Driver, n.Total, n.Name, len(taken))
 		case next != nil && !change:
-			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost, for they have no worker: `%s`", numbers(taken), WeightCommand(n.Name, taken, n.Total))
+			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost, for they have no worker: `%s`",
+				numbers(taken), WeightCommand(n.Name, taken, n.Total))
 		case next != nil:
 			p.Tables[n.Name] = next
 		}
 		if len(unserved) > 0 && (change || next == nil) {
-			p.warn("RSS of "+n.Name+" is uneven", "queues %s get no packets by it: `%s`", numbers(unserved), WeightCommand(n.Name, taken, n.Total))
+			p.warn("RSS of "+n.Name+" is uneven", "queues %s get no packets by it: `%s`",
+				numbers(unserved), WeightCommand(n.Name, taken, n.Total))
 		}
 	}
 	if change {

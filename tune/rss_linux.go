@@ -114,7 +114,7 @@ func (r rssTable) Read() (string, error) {
 }
 
 func (r rssTable) Write(text string) error {
-	t, err := parseTable(text)
+	t, err := ParseTable(text)
 	if err != nil || len(t) == 0 {
 		return errors.Join(fmt.Errorf("interface %s: an empty RSS table", r.name), err)
 	}

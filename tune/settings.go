@@ -59,7 +59,8 @@ func TableText(table []int) string {
 	return strings.Join(words, " ")
 }
 
-func parseTable(s string) ([]int, error) {
+// ParseTable reads what TableText writes.
+func ParseTable(s string) ([]int, error) {
 	var table []int
 	for _, w := range strings.Fields(s) {
 		q, err := strconv.Atoi(w)
