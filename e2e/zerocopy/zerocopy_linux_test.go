@@ -16,15 +16,23 @@ import (
 // TestZeroCopy forwards through two NICs that can do zero copy: NAT from one to the other, DR in and out of the first.
 func TestZeroCopy(t *testing.T) {
 	b := boot(t, zeroCopyNIC, zeroCopyNIC)
-	b.direct(lab.DirectorConfig{Attach: "zerocopy", Services: services(b.Plan)})
-	s := b.attached("eth0 zerocopy, eth1 zerocopy", 1)
+	c := lab.DirectorConfig{Attach: "zerocopy", Services: services(b.Plan)}
+	b.launch(c)
+	b.attached("eth0 zerocopy, eth1 zerocopy", 1)
 	b.forward()
 	b.reckon()
 	for i, w := range b.status().Workers {
-		if w.Memory.Copied != s.Workers[i].Memory.Copied {
+		if w.Memory.Copied != 0 {
 			t.Errorf("worker %d copied %d frames", i, w.Memory.Copied)
 		}
 	}
+
+	// The driver has its queues back: the next director binds them as this one did.
+	b.stop()
+	b.direct(c)
+	b.attached("eth0 zerocopy, eth1 zerocopy", 1)
+	b.exchange(t, service(b.Plan, "nat", 4), bulk)
+	b.reckon()
 }
 
 // TestMixed has a NIC that can do zero copy and one that cannot: each does its best, and NAT's packets, which go from one
