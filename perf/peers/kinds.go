@@ -33,6 +33,7 @@ var (
 	nothing1  = kind{"nothing", 1, false, runNothing}
 	fastlbNAT = kind{"fastlb, NAT", 2, true, runFastlb(defaultDirector)}
 	ringTwo   = kind{"ring, MAC swap", 2, true, runSelf(helperRing)}
+	ringBusy  = kind{"ring, never sleeping", 2, true, runSelf(helperRing, "-busy")}
 	nftables  = kind{"nftables, DNAT", 2, true, runNftables}
 	routing   = kind{"the kernel, routing", 2, true, runRouter}
 	nothing2  = kind{"nothing", 2, false, runNothing}
@@ -41,13 +42,13 @@ var (
 func (s *site) run(f *forwarder) error { return f.kind.run(s, f) }
 
 // runSelf starts this program as a helper on the arms.
-func runSelf(helper string) func(*site, *forwarder) error {
+func runSelf(helper ...string) func(*site, *forwarder) error {
 	return func(s *site, f *forwarder) (err error) {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		argv := []string{self, helper, "eth0"}
+		argv := append(append([]string{self}, helper...), "eth0")
 		if f.kind.arms == 2 {
 			argv = append(argv, "eth1")
 		}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +33,45 @@ func cpuTime(pid int) (user, system time.Duration, err error) {
 		return time.Duration(n) * tick
 	}
 	return ticks(14), ticks(15), err
+}
+
+// runTime is the CPU time that all threads of a process have used, to the nanosecond: the first field of their schedstat.
+func runTime(pid int) (sum time.Duration, err error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("process %d has ended", pid)
+	}
+	for _, f := range files {
+		b, readErr := os.ReadFile(f)
+		if errors.Is(readErr, fs.ErrNotExist) || errors.Is(readErr, unix.ESRCH) {
+			continue // a thread that ended meanwhile
+		}
+		fields := strings.Fields(string(b))
+		if readErr != nil || len(fields) == 0 {
+			return 0, fmt.Errorf("%s: %q, %w", f, b, readErr)
+		}
+		n, convErr := strconv.ParseInt(fields[0], 10, 64)
+		err = errors.Join(err, convErr)
+		sum += time.Duration(n)
+	}
+	return sum, err
+}
+
+// treeTime is runTime of a process and of those that it has started and that still run.
+func treeTime(pid int) (time.Duration, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	sum, err := runTime(pid)
+	for _, p := range all {
+		if p.parent == pid && err == nil {
+			var t time.Duration
+			t, err = treeTime(p.pid)
+			sum += t
+		}
+	}
+	return sum, err
 }
 
 // busyTime is how long all CPUs together have not been idle, up to a constant: softirqs included, whomever they

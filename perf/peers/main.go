@@ -19,6 +19,9 @@ type command struct {
 
 var commands = []command{
 	{"packets", "packets a second and CPU time a packet: fastlb, a bare forwarder, asavie/xdp, nftables", comparePackets},
+	{"latency", "how long packets take by load and by workers.poll; what an idle director costs", measureLatency},
+	{"disturbances", "whether garbage collection, scraping, reloading and listing a million connections delay packets", measureDisturbances},
+	{"proxies", "connections and requests a second through fastlb's NAT, HAProxy and nginx stream", compareProxies},
 }
 
 func main() {
@@ -45,6 +48,12 @@ func run(ctx context.Context, args []string) error {
 		return forwardRing(ctx, args[1:])
 	case helperAsavie:
 		return forwardAsavie(ctx, args[1])
+	case helperVisit:
+		return visit(ctx, args[1:])
+	case helperServe:
+		return serve(ctx, args[1:])
+	case helperLoad:
+		return load(ctx, args[1:])
 	case "-h", "--help", "help":
 		usage(os.Stdout)
 		return nil
@@ -62,7 +71,7 @@ func usage(w io.Writer) {
 	fmt.Fprintln(w, "peers compares fastlb with others on this machine, in network namespaces of its own; it needs root and two CPUs.")
 	fmt.Fprintln(w)
 	for _, c := range commands {
-		fmt.Fprintf(w, "  peers %-12s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  peers %-14s %s\n", c.name, c.short)
 	}
 	fmt.Fprintln(w, "\npeers COMMAND -h shows the command's flags.")
 }

@@ -76,22 +76,24 @@ func comparePackets(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	report := packetReport{Machine: thisMachine(), Rounds: *rounds, Rate: *rate}
 	fmt.Printf("%s\nmedians of %d interleaved rounds of %v; veths of one queue, AF_XDP in copy mode\n", report.Machine, *rounds, *duration)
+	var n noise
 	for _, c := range contests {
 		if *arms > 0 && c.bare.arms != *arms {
 			continue
 		}
-		results, err := c.run(ctx, s, *rounds, *duration, *rate)
+		results, err := c.run(ctx, s, *rounds, *duration, *rate, &n)
 		if err != nil {
 			return err
 		}
 		c.print(results, *rate)
 		report.Results = append(report.Results, results...)
 	}
+	fmt.Print(n)
 	return writeJSON(o.write, report)
 }
 
 // run measures all in interleaved rounds, and returns the bare forwarder's line first.
-func (c contest) run(ctx context.Context, s *site, rounds int, d time.Duration, rate float64) ([]packetResult, error) {
+func (c contest) run(ctx context.Context, s *site, rounds int, d time.Duration, rate float64, n *noise) ([]packetResult, error) {
 	var all []*forwarder
 	for _, k := range append([]kind{c.nothing, c.bare}, c.others...) {
 		f, err := s.start(k, plan{flows: clientPorts})
@@ -106,15 +108,16 @@ func (c contest) run(ctx context.Context, s *site, rounds int, d time.Duration, 
 			if err := context.Cause(ctx); err != nil {
 				return nil, err
 			}
-			p, err := f.pace(d, rate)
+			var p paced
+			var m flooded
+			err := n.undisturbed(func() (err error) {
+				if p, err = f.pace(d, rate); err == nil && f.kind.forwards {
+					m, err = f.flood(d)
+				}
+				return err
+			})
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.kind.name, err)
-			}
-			var m flooded
-			if f.kind.forwards {
-				if m, err = f.flood(d); err != nil {
-					return nil, fmt.Errorf("%s: %w", f.kind.name, err)
-				}
 			}
 			if round > 0 { // the first warms up
 				floods[i], paces[i] = append(floods[i], m), append(paces[i], p)

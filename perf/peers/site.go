@@ -99,7 +99,8 @@ type forwarder struct {
 	process   *lab.Process // nil: the kernel forwards
 	source    *source
 	sinks     []*sink
-	learnt    *ebpf.Map // by flow: its server
+	outs      []*net.Interface // the generator's ends
+	learnt    *ebpf.Map        // by flow: its server
 	links     []link.Link
 	socket    string // of fastlb's API
 	config    string // fastlb's file
@@ -163,20 +164,19 @@ func (s *site) lay(k kind, p plan) (*forwarder, error) {
 		if f.learnt, err = newLearnt(max(p.flows, 1)); err != nil {
 			return err
 		}
-		var outs []*net.Interface
 		for _, near := range nears {
 			i, err := net.InterfaceByName(near)
 			if err != nil {
 				return err
 			}
-			outs = append(outs, i)
+			f.outs = append(f.outs, i)
 			sink, err := newSink(i, f.learnt)
 			if err != nil {
 				return err
 			}
 			f.sinks = append(f.sinks, sink)
 		}
-		f.source, err = newSource(s.generator, outs, p, f.learnt)
+		f.source, err = newSource(s.generator, f.outs, p, f.learnt)
 		return err
 	})
 }

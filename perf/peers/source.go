@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -93,11 +94,14 @@ func newSource(namespace string, outs []*net.Interface, p plan, learnt *ebpf.Map
 		return nil, fmt.Errorf("load the generator: %w", errors.Join(err, clock.Close()))
 	}
 	s := &source{program: program, clock: clock, namespace: namespace, packet: template()}
-	if s.held, err = hold(program, "hold-"+outs[0].Name); err != nil {
+	if s.held, err = hold(program, fmt.Sprintf("hold%d", holds.Add(1))); err != nil {
 		return nil, errors.Join(err, program.Close(), clock.Close())
 	}
 	return s, nil
 }
+
+// holds numbers the interfaces that hold makes.
+var holds atomic.Uint32
 
 // hold attaches the program to an interface made for that: the kernel enters a program that is attached nowhere into its
 // XDP dispatcher whenever it is run, and waits for all CPUs each time (25 ms).
