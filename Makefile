@@ -9,7 +9,12 @@
 #                   FAIL=1.5 makes it fail where a ratio is more than 1.5 times what it was; make bench-baseline writes the file
 #   make pgo        a CPU profile of the bench as cmd/fastlb/default.pgo, which go build then goes by
 #   make peers      packets a second and CPU time a packet over a veth: fastlb in DR and NAT, a bare forwarder,
-#                   asavie/xdp, nftables (root; PEERS="-arms 2 -rounds 9" and the like)
+#                   asavie/xdp, nftables. This and the next four: root; PEERS="-rounds 9" and the like are flags, PEERS=-h
+#                   shows them
+#   make latency    how long packets take at 10, 50 and 90 % of the maximum load, by workers.poll, and what an idle director costs
+#   make disturbances  whether API calls, scraping, reloading and listing a million connections delay packets
+#   make connections   ten million connections: memory, and ipvsadm -Lnc while packets flow
+#   make site-peers    connections and requests a second through NAT, HAProxy and nginx stream
 #   make fuzz       each fuzz target for FUZZTIME
 #   make cover      test coverage by function, in bin/cover.txt
 #   make conformance  the same packets and commands through fastlb and through the IPVS of a Debian kernel under QEMU: some
@@ -59,7 +64,7 @@ test-e2e: needs-test
 # The order is from quick to slow; the tests come last.
 .PHONY: check
 check: needs-test needs-check needs-machine
-	@for step in format vet staticcheck lint generated cross race bench-once bench-check test-packages test-e2e zerocopy; do
+	@for step in format vet staticcheck lint generated cross race bench-once bench-check peers-once test-packages test-e2e zerocopy; do
 		printf '\n== %s\n' $$step
 		start=$$SECONDS
 		$(MAKE) --no-print-directory $$step
@@ -146,6 +151,23 @@ build-peers: build
 peers: build-peers needs-peers
 	@$(SUDO) bin/peers packets $(PEERS)
 
+.PHONY: latency disturbances connections
+latency disturbances connections: build-peers needs-peers
+	@$(SUDO) bin/peers $@ $(PEERS)
+
+.PHONY: site-peers
+site-peers: build-peers needs-peers
+	@$(SUDO) bin/peers proxies $(PEERS)
+
+# That all comparisons work, not what they measure.
+.PHONY: peers-once
+peers-once: build-peers needs-peers
+	@$(SUDO) bin/peers packets -tries 1 -rounds 1 -duration 100ms >/dev/null
+	$(SUDO) bin/peers latency -tries 1 -rounds 1 -duration 100ms -loads 10 -idle 0s >/dev/null
+	$(SUDO) bin/peers disturbances -tries 1 -rounds 1 -duration 100ms -connections 20000 >/dev/null
+	$(SUDO) bin/peers connections -tries 1 -connections 50000 >/dev/null
+	$(SUDO) bin/peers proxies -tries 1 -rounds 1 -duration 100ms >/dev/null
+
 .PHONY: fuzz
 fuzz:
 	@for package in $$($(GO) list ./...); do
@@ -198,7 +220,7 @@ needs-test: needs-site
 
 .PHONY: needs-peers
 needs-peers:
-	@.ci/need ethtool:ethtool nft:nftables
+	@.ci/need ethtool:ethtool nft:nftables haproxy:haproxy nginx:nginx-light /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 
 .PHONY: needs-check
 needs-check:

@@ -201,7 +201,7 @@ func measureDisturbances(ctx context.Context, args []string) (err error) {
 		report.Machine, *poll, report.Connections, *rate, clientPorts, *rounds, *duration)
 	all := append([]disturbance{{name: "nothing", what: "nothing"}}, disturbances...)
 	lines := make([][]disturbResult, len(all))
-	var disturbed noise
+	disturbed := noise{tries: o.tries}
 	for range *rounds {
 		for i, d := range all {
 			if err := context.Cause(ctx); err != nil {

@@ -60,7 +60,7 @@ func measureLatency(ctx context.Context, args []string) (err error) {
 		d.poll = poll
 		kinds = append(kinds, kind{"fastlb, " + poll, 2, true, runFastlb(d)})
 	}
-	report := latencyReport{Machine: thisMachine(), Idle: map[string]float64{}}
+	report := latencyReport{Machine: thisMachine(), Idle: map[string]float64{}, noise: noise{tries: o.tries}}
 	fmt.Printf("%s\nNAT of two arms, 60-byte packets, %d connections, requests and replies by turns; medians of %d rounds of %v\n",
 		report.Machine, clientPorts, *rounds, *duration)
 	// The maximum is fastlb's own, in the same run.

@@ -21,6 +21,7 @@ var commands = []command{
 	{"packets", "packets a second and CPU time a packet: fastlb, a bare forwarder, asavie/xdp, nftables", comparePackets},
 	{"latency", "how long packets take by load and by workers.poll; what an idle director costs", measureLatency},
 	{"disturbances", "whether garbage collection, scraping, reloading and listing a million connections delay packets", measureDisturbances},
+	{"connections", "ten million connections: memory, and ipvsadm -Lnc while packets flow", measureConnections},
 	{"proxies", "connections and requests a second through fastlb's NAT, HAProxy and nginx stream", compareProxies},
 }
 
@@ -80,11 +81,13 @@ func usage(w io.Writer) {
 type options struct {
 	*flag.FlagSet
 	binary, write string
+	tries         int
 }
 
 func newOptions(name string) *options {
 	o := &options{FlagSet: flag.NewFlagSet("peers "+name, flag.ContinueOnError)}
 	o.StringVar(&o.binary, "fastlb", "bin/fastlb", "the fastlb `PROGRAM`")
+	o.IntVar(&o.tries, "tries", 3, "how often to measure where other programs use the machine meanwhile, 1 to 100")
 	o.StringVar(&o.write, "write", "", "write the figures as JSON to this `FILE`")
 	return o
 }
@@ -95,6 +98,9 @@ func (o *options) parse(args []string) error {
 	}
 	if o.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q (%s -h shows the flags)", o.Arg(0), o.Name())
+	}
+	if o.tries < 1 || o.tries > 100 {
+		return fmt.Errorf("-tries %d is not 1 to 100", o.tries)
 	}
 	return nil
 }

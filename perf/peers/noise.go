@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// The machine is taken to be undisturbed as long as programs that are not ours take no more of one CPU than noiseLimit;
-// what is measured otherwise is measured again, at most so often.
-const (
-	noiseLimit = 0.05
-	noiseTries = 3
-)
+// noiseLimit is how much of one CPU programs that are not ours may take while something is measured; else it is measured
+// again.
+const noiseLimit = 0.05
 
 // noise counts the figures that were made while others used the machine, for the end of a report.
-type noise struct{ lines int }
+type noise struct {
+	tries int // to measure without others
+	lines int
+}
 
 func (n noise) String() string {
 	if n.lines == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\n  %d measurements were disturbed by other programs %d times in a row: repeat this on a quiet machine.\n", n.lines, noiseTries)
+	return fmt.Sprintf("\n  %d measurements were disturbed by other programs %d times in a row: repeat this on a quiet machine.\n", n.lines, n.tries)
 }
 
 // undisturbed calls f until the rest of the machine was quiet meanwhile, or patience ends.
@@ -43,7 +43,7 @@ func (n *noise) undisturbed(f func() error) error {
 		if float64(after-before) <= noiseLimit*float64(time.Since(start)) {
 			return nil
 		}
-		if try == noiseTries {
+		if try >= n.tries {
 			n.lines++
 			return nil
 		}

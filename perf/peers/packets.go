@@ -76,7 +76,7 @@ func comparePackets(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	report := packetReport{Machine: thisMachine(), Rounds: *rounds, Rate: *rate}
 	fmt.Printf("%s\nmedians of %d interleaved rounds of %v; veths of one queue, AF_XDP in copy mode\n", report.Machine, *rounds, *duration)
-	var n noise
+	n := noise{tries: o.tries}
 	for _, c := range contests {
 		if *arms > 0 && c.bare.arms != *arms {
 			continue

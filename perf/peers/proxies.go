@@ -37,7 +37,7 @@ type contender struct {
 	site *webSite
 }
 
-// contenders: the first is what all others cost in addition.
+// contenders: the first is what all others cost in addition, the last two what they are set in relation to.
 func contenders() []*contender {
 	return []*contender{
 		{name: "no balancer", target: netip.AddrPortFrom(servers[0], webService.Port())},
@@ -56,14 +56,15 @@ type proxied struct {
 }
 
 type proxyResult struct {
-	Name     string  `json:"name"`
-	Mode     string  `json:"mode"`
-	Rate     float64 `json:"rate"`
-	OfOthers float64 `json:"of_fastlb"`
-	Own      float64 `json:"own_us"`
-	Machine  float64 `json:"machine_us"`
-	Added    float64 `json:"added_us"`
-	Failures uint64  `json:"failures"`
+	Name      string  `json:"name"`
+	Mode      string  `json:"mode"`
+	Rate      float64 `json:"rate"`
+	OfHAProxy float64 `json:"of_haproxy"`
+	OfNginx   float64 `json:"of_nginx"`
+	Own       float64 `json:"own_us"`
+	Machine   float64 `json:"machine_us"`
+	Added     float64 `json:"added_us"`
+	Failures  uint64  `json:"failures"`
 }
 
 type proxyReport struct {
@@ -104,7 +105,7 @@ func compareProxies(ctx context.Context, args []string) (err error) {
 	}
 	report := proxyReport{Machine: thisMachine(), Rounds: *rounds, Parallel: *parallel}
 	fmt.Printf("%s\nmedians of %d interleaved rounds of %v, %d connections at a time\n", report.Machine, *rounds, *duration, *parallel)
-	var disturbed noise
+	disturbed := noise{tries: o.tries}
 	for _, mode := range []string{modeConnections, modeRequests} {
 		figures, failures := make([][]proxied, len(all)), make([]uint64, len(all))
 		for round := range *rounds + 1 {
@@ -141,15 +142,13 @@ const (
 	modeRequests    = "requests"
 )
 
-// reference is the contender that others are set in relation to.
-const reference = 1
-
 func proxyResults(all []*contender, mode string, figures [][]proxied, failures []uint64) (results []proxyResult) {
 	machineOf := func(i int) float64 { return medianOf(figures[i], func(p proxied) float64 { return p.machine }) }
 	rateOf := func(i int) float64 { return medianOf(figures[i], func(p proxied) float64 { return p.rate }) }
+	haproxy, nginx := rateOf(len(all)-2), rateOf(len(all)-1)
 	for i, c := range all {
 		results = append(results, proxyResult{
-			Name: c.name, Mode: mode, Rate: rateOf(i), OfOthers: rateOf(reference) / rateOf(i),
+			Name: c.name, Mode: mode, Rate: rateOf(i), OfHAProxy: rateOf(i) / haproxy, OfNginx: rateOf(i) / nginx,
 			Own:     medianOf(figures[i], func(p proxied) float64 { return p.own }),
 			Machine: machineOf(i), Added: machineOf(i) - machineOf(0), Failures: failures[i],
 		})
@@ -163,14 +162,14 @@ func printProxies(mode string, results []proxyResult) {
 		modeRequests:    "Requests over connections that stay",
 	}[mode]
 	fmt.Printf("\n%s\n\n", title)
-	rows := [][]string{{"", mode + "/s", "fastlb ×", "own µs", "machine µs", "added µs", "failures"}}
+	rows := [][]string{{"", mode + "/s", "of haproxy", "of nginx", "own µs", "machine µs", "added µs", "failures"}}
 	for _, r := range results {
-		rows = append(rows, []string{r.Name, fmt.Sprintf("%.0f", r.Rate), fmt.Sprintf("%.2f", r.OfOthers), fmt.Sprintf("%.1f", r.Own),
+		rows = append(rows, []string{r.Name, fmt.Sprintf("%.0f", r.Rate), fmt.Sprintf("%.2f", r.OfHAProxy), fmt.Sprintf("%.2f", r.OfNginx), fmt.Sprintf("%.1f", r.Own),
 			fmt.Sprintf("%.1f", r.Machine), fmt.Sprintf("%.1f", r.Added), fmt.Sprint(r.Failures)})
 	}
 	table(os.Stdout, rows)
-	fmt.Println("\n  fastlb ×: fastlb's rate over this one's. CPU time each: own is the balancer's processes', machine all of it, clients\n" +
-		"  and servers too; added is what it is more than without a balancer (the kernel routes to one server).")
+	fmt.Println("\n  CPU time each: own is the balancer's processes', machine all of it, clients and servers too; added is what that is more\n" +
+		"  than without a balancer (the kernel routes to one server).")
 }
 
 // webSite is where a contender works.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -54,6 +55,9 @@ type site struct {
 func newSite(binary string) (*site, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("namespaces and AF_XDP need root")
+	}
+	if runtime.NumCPU() <= forwarderCPU {
+		return nil, errors.New("generator and forwarder need a CPU each: there is one")
 	}
 	binary, err := filepath.Abs(binary)
 	if err != nil {
