@@ -115,6 +115,28 @@ func TestZeroUDPChecksum(t *testing.T) {
 
 // Every tunnel puts as many bytes in front as Overhead says, keeps the inner packet but for its TTL, and its own
 // checksums are right.
+// TestOuter4 compares the quick way with Tunnel over random headers.
+func TestOuter4(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for range 20_000 {
+		var a, b [256]byte
+		for i := range a {
+			a[i] = byte(rng.Uint32())
+		}
+		a[100] = 0x45
+		packet.SetHeaderChecksum(a[100:])
+		b = a
+		source, dest := packet.AddrFrom4(a[:4]), packet.AddrFrom4(a[4:8])
+		o := Outer{Source: source, Dest: dest, Type: service.IPIP, ID: uint16(rng.Uint32()), PMTUDisc: rng.IntN(2) == 0}
+		at := Tunnel(a[:], 100, 200, &o)
+		quick := NewOuter4(source, dest)
+		quick.Put((*[40]byte)(b[80:]), 100, o.ID, o.PMTUDisc)
+		if at != 80 || a != b {
+			t.Fatalf("Tunnel makes\n%x\nOuter4\n%x", a[at:200], b[80:200])
+		}
+	}
+}
+
 func TestTunnel(t *testing.T) {
 	for _, inner := range families {
 		for _, outer := range families {

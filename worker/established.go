@@ -104,6 +104,16 @@ func (w *Worker) putTagged(e *egress, family uint8, p *packet.Parsed, d *ring.De
 //
 //fastlb:hot
 func (w *Worker) establishedTunnel(t *target, k *packet.Tuple, p *packet.Parsed, d *ring.Desc) {
+	if t.plain && k.Family == 4 {
+		at := d.Addr + uint64(p.L3) - 34
+		h := view[[54]byte](w.mem, at)
+		t.outer.Put((*[40]byte)(h[14:]), p.Len, w.nextID(), w.snap.Tunables.PMTUDisc)
+		binary.NativeEndian.PutUint64(h[:], t.link[0])
+		binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+		h[12], h[13] = 0x08, 0x00
+		w.queue(t.port, at, p.Len+34)
+		return
+	}
 	base := frameBase(d.Addr)
 	buf := w.mem[base : base+ring.FrameSize]
 	l3 := int(d.Addr-base) + int(p.L3)

@@ -58,7 +58,9 @@ type target struct {
 	_       [5]byte
 	source  packet.Addr
 	mtu     uint32 // of the path
-	_       [52]byte
+	outer   modes.Outer4
+	plain   bool // outer holds all of the outer header: IPIP over IPv4, in no VLAN
+	_       [39]byte
 }
 
 // vlan maps a tag on a port to a logical interface.
@@ -169,6 +171,9 @@ func (s *Snapshot) newTarget(t *service.Target) target {
 		limit -= modes.Overhead(t.Family == 6, t.Tunnel, t.TunSum)
 		if limit < 68 || t.Family == 6 && limit < 1280 {
 			limit = 0
+		}
+		if n.plain = t.Tunnel == service.IPIP && t.Addr.Is4() && t.Source.Is4() && !n.tagged; n.plain {
+			n.outer = modes.NewOuter4(t.Source, t.Addr)
 		}
 	}
 	n.limit = uint32(max(limit, 0))
