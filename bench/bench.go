@@ -85,7 +85,8 @@ type Result struct {
 	RatioMiss   float64            `json:"ratio_miss"`   // ns_per_packet over miss_ns
 	RatioBare   float64            `json:"ratio_bare"`   // ns_per_packet over bare_ns
 	HugePages   bool               `json:"hugepages"`
-	Pages       string             `json:"pages"` // that the table lies in; the miss was measured in the same memory, before the table was made
+	Pages       string             `json:"pages"`           // that the table lies in; the miss was measured in the same memory, before the table was made
+	HugeShare   float64            `json:"hugepages_share"` // part of the process's memory that lies in huge pages
 	Allocs      float64            `json:"allocs_per_packet"`
 	BytesPer    float64            `json:"bytes_per_connection"`               // of the table
 	RSSPer      float64            `json:"rss_bytes_per_connection,omitempty"` // by which the process grew, UMEM apart; established only

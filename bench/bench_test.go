@@ -13,6 +13,7 @@ import (
 
 	"github.com/fastlb/fastlb/sched"
 	"github.com/fastlb/fastlb/service"
+	"github.com/fastlb/fastlb/worker"
 )
 
 // Every combination forwards what it is given, without allocating.
@@ -30,13 +31,6 @@ func TestRun(t *testing.T) {
 	for _, v := range r.Results {
 		if v.BytesPer > 200 {
 			t.Errorf("%+v", v)
-		}
-		sum := 0.0
-		for _, ns := range v.Stages {
-			sum += ns
-		}
-		if sum < v.NSPerPacket/4 || sum > v.NSPerPacket*4 { // other work on the machine falls on one of the two
-			t.Errorf("%s: the stages take %.1f ns, the packet %.1f", &v, sum, v.NSPerPacket)
 		}
 		t.Logf("%s v%d %s: %.1f ns, allocs %.4f", v.Method, v.Family, v.Kind, v.NSPerPacket, v.Allocs)
 	}
@@ -109,6 +103,31 @@ func TestBaseline(t *testing.T) {
 	}
 	if again, err := Load(file); err != nil || !reflect.DeepEqual(again, base) {
 		t.Errorf("written and read again it is another: %v", err)
+	}
+}
+
+// The stages of each piece add up to what it took, less the readings of the clock, however disturbed it was.
+func TestStages(t *testing.T) {
+	s, err := newSite(siteConfig{method: service.NAT, family: 4, connections: 1000, workers: 1, batch: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	s.run(5*time.Millisecond, true)
+	if len(s.pieces) == 0 {
+		t.Fatal("no piece")
+	}
+	for _, p := range s.pieces {
+		sum := float32(0)
+		for st, ns := range p.stages {
+			if ns < 0 || ns == 0 && worker.Stage(st) != worker.StageReceive {
+				t.Errorf("stage %s took %g ns", worker.Stage(st), ns)
+			}
+			sum += ns
+		}
+		if sum > p.ns*1.01 || sum < p.ns/2 {
+			t.Errorf("the stages took %.1f ns a packet, the piece %.1f", sum, p.ns)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ func measure(o *Options, c *Result) (*Result, error) {
 	r := *c
 	r.MissNS, r.BytesPer, r.RSSPer, r.Stages = s.missNS, s.bytesPerConnection(), s.rssPer, map[string]float64{}
 	r.HugePages, r.Pages = s.memory.Pages != numa.SmallPages, s.memory.Pages.String()
+	r.HugeShare = hugeShare()
 	// Caches, branch predictors, the table half full and the sweep's steady state; of NAT every connection's first reply.
 	for warmed := uint64(0); ; {
 		n := s.run(o.Duration/10, false).packets

@@ -16,6 +16,17 @@ func resident() (int64, error) {
 	return sumOf("/proc/self/smaps_rollup", "Rss", "Private_Hugetlb", "Shared_Hugetlb")
 }
 
+// hugeShare is the part of the process's anonymous memory that lies in huge pages, 0 to 1: where memory is fragmented the
+// kernel mixes them with small ones.
+func hugeShare() float64 {
+	all, err := sumOf("/proc/self/smaps_rollup", "Anonymous", "Private_Hugetlb")
+	huge, err2 := sumOf("/proc/self/smaps_rollup", "AnonHugePages", "Private_Hugetlb")
+	if err != nil || err2 != nil || all == 0 {
+		return 0
+	}
+	return float64(huge) / float64(all)
+}
+
 // available is the memory in bytes that can be had without swapping; the hugetlb pool's free pages come on top.
 func available() (int64, error) {
 	n, err := sumOf("/proc/meminfo", "MemAvailable")

@@ -8,7 +8,7 @@ import (
 
 const (
 	magic   = 0x31574f4c464c4246 // "FBLFLOW1", little-endian
-	version = 1                  // of the layout below; a table of another version is refused
+	version = 2                  // of the layout below; a table of another version is refused
 
 	slots      = 8 // words in a bucket
 	recordSize = 128
@@ -47,8 +47,9 @@ type header struct {
 //	|         | of 8 words        | deadline a record   |                    |
 //	+---------+-------------------+---------------------+--------------------+
 //
-// Each part begins on a page. With 437 buckets for a thousand records (3.5 words, 28 bytes a record) a connection costs
-// 28 + 4 + 128 = 160 bytes, header included; a full table of NAT connections, two words each, fills 57 % of the index.
+// Each part begins on a page. With 430 buckets for a thousand records (3.4 words, 27.5 bytes a record) a connection costs
+// 27.5 + 4 + 128 = 159.5 bytes, header included, so that with the free lists and the end of a huge page a process of ten
+// million connections stays below 160; a full table of NAT connections, two words each, fills 58 % of the index.
 type layout struct {
 	capacity      uint32
 	buckets       uint32
@@ -58,7 +59,7 @@ type layout struct {
 
 func layoutFor(capacity uint32) layout {
 	l := layout{capacity: capacity}
-	b := uint64(capacity) * 437 / 1000 &^ 1 // an even number: buckets come in pairs
+	b := uint64(capacity) * 430 / 1000 &^ 1 // an even number: buckets come in pairs
 	l.buckets = uint32(max(b, 4))
 	l.index = pageSize
 	l.sweep = page(l.index + int64(l.buckets)*64)

@@ -29,7 +29,7 @@ const (
 	matchMask = tagMask | wordTentative | wordTemplate
 )
 
-// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (57 %) one pair of buckets
+// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (58 %) one pair of buckets
 // in 80 overflows, and sixteen buckets in a row are never all full in practice; if they are, Insert reports a full table.
 const maxProbes = 16
 
