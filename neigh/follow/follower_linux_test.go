@@ -213,3 +213,25 @@ func TestStaticNeighborsChange(t *testing.T) {
 		return n.Hop(route(n, "10.0.0.8").Hop).Resolved && !n.Hop(route(n, "10.0.0.9").Hop).Resolved
 	})
 }
+
+// A limit of the dataplane's holds for the routes by an interface, however its MTU changes, and nothing else.
+func TestLimits(t *testing.T) {
+	s := newSite(t)
+	check(t, s.near.AddrAdd(s.a, parse(t, "10.0.0.1/24")))
+	check(t, s.near.LinkSetMTU(s.a, 9000))
+	check(t, s.near.LinkSetUp(s.a))
+	mtu := func(n *neigh.Snapshot) uint32 { return route(n, "10.0.0.9").MTU }
+	s.await("MTU", func(n *neigh.Snapshot) bool { return mtu(n) == 9000 })
+	check(t, s.follower.SetLimits(map[int]uint32{s.a.Attrs().Index: 3822, 9999: 100}))
+	n := s.await("limit", func(n *neigh.Snapshot) bool { return mtu(n) == 3822 })
+	i, _ := n.InterfaceByName("a")
+	if f := &n.Interfaces[i]; f.MTU != 9000 || f.Longest() != 3822 {
+		t.Errorf("MTU %d, longest packet %d", f.MTU, f.Longest())
+	}
+	check(t, s.near.LinkSetMTU(s.a, 1400))
+	s.await("less than the limit", func(n *neigh.Snapshot) bool { return mtu(n) == 1400 })
+	check(t, s.near.LinkSetMTU(s.a, 8000))
+	s.await("more than the limit", func(n *neigh.Snapshot) bool { return mtu(n) == 3822 })
+	check(t, s.follower.SetLimits(nil))
+	s.await("no limit", func(n *neigh.Snapshot) bool { return mtu(n) == 8000 })
+}
