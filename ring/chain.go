@@ -80,3 +80,6 @@ func (s *Socket) discard(d Desc) {
 	s.frames.audit.move(d.Addr, ownerKernelRX, ownerWorker)
 	s.frames.Put(d.Addr)
 }
+
+// Segments tells whether packets may lie in several frames.
+func (s *Socket) Segments() bool { return s.chains }

@@ -32,6 +32,7 @@ type Config struct {
 	Sizes     Sizes
 	TXBudget  int // packets that one wakeup may send in copy mode; 0: the TX ring's size. Kernels before 6.18 keep their 32
 	BusyPoll  BusyPoll
+	Segments  bool // packets may lie in several frames (XDP_USE_SG): see SegmentsSupported. The first socket of a UMEM decides
 }
 
 // BusyPoll makes the kernel work on the queue inside our system calls instead of in interrupts, from the first packet on;

@@ -62,13 +62,18 @@ func veth(t testing.TB, name, peer string) (int, int) {
 
 // redirectAll attaches a program to an interface that gives every packet to the queue's socket in the map it returns.
 func redirectAll(t testing.TB, index int) *ebpf.Map {
+	return redirectWith(t, index, 0, unix.XDP_FLAGS_DRV_MODE)
+}
+
+// redirectWith is redirectAll with a program of the given flags, attached in the given mode.
+func redirectWith(t testing.TB, index int, program uint32, mode int) *ebpf.Map {
 	t.Helper()
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.XSKMap, KeySize: 4, ValueSize: 4, MaxEntries: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "MIT", Instructions: asm.Instructions{
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Flags: program, License: "MIT", Instructions: asm.Instructions{
 		asm.LoadMapPtr(asm.R1, m.FD()),
 		asm.Mov.Imm(asm.R2, 0),
 		asm.Mov.Imm(asm.R3, 2), // XDP_PASS
@@ -83,7 +88,7 @@ func redirectAll(t testing.TB, index int) *ebpf.Map {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := netlink.LinkSetXdpFdWithFlags(l, prog.FD(), unix.XDP_FLAGS_DRV_MODE); err != nil {
+	if err := netlink.LinkSetXdpFdWithFlags(l, prog.FD(), mode); err != nil {
 		t.Fatal(err)
 	}
 	return m

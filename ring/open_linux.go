@@ -131,6 +131,9 @@ func (s *Socket) bind() error {
 		} else {
 			sa.Flags |= unix.XDP_COPY
 		}
+		if cfg.Segments {
+			sa.Flags |= unix.XDP_USE_SG
+		}
 	}
 	if err := unix.Bind(s.fd, sa); err != nil {
 		return explainBind(cfg.Bind, err)
@@ -141,8 +144,26 @@ func (s *Socket) bind() error {
 	}
 	s.zeroCopy = options&unix.XDP_OPTIONS_ZEROCOPY != 0
 	s.copies = !s.zeroCopy
+	if len(cfg.UMEM.sockets) == 0 {
+		cfg.UMEM.segments = cfg.Segments
+	}
+	if cfg.UMEM.segments {
+		s.KeepChains()
+	}
 	cfg.UMEM.sockets = append(cfg.UMEM.sockets, s)
 	return nil
+}
+
+// SegmentsSupported tells whether the kernel knows packets of several frames (Config.Segments): Linux 6.6, or one that has
+// it in spite of its number. It asks by a bind that fails in any case, for there is no interface 0.
+func SegmentsSupported() (bool, error) {
+	fd, err := unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false, explain("ask for XDP_USE_SG: socket", err)
+	}
+	defer unix.Close(fd)
+	err = unix.Bind(fd, &unix.SockaddrXDP{Flags: unix.XDP_USE_SG | unix.XDP_COPY})
+	return !errors.Is(err, unix.EINVAL), nil
 }
 
 // raiseTXBudget lets one wakeup send more than the 32 packets that copy mode sends by itself. Kernels before 6.18 refuse,

@@ -11,10 +11,11 @@ import (
 // another without a copy. Its frames belong to the worker's goroutine, its sockets are opened and closed by director
 // while the worker does not run.
 type UMEM struct {
-	Frames  *Frames
-	Pages   numa.Pages // what the memory got
-	memory  *numa.Memory
-	sockets []*Socket // open ones; any of them can pass the registration on to the next
+	Frames   *Frames
+	Pages    numa.Pages // what the memory got
+	memory   *numa.Memory
+	segments bool      // packets may lie in several frames: as the first socket was bound
+	sockets  []*Socket // open ones; any of them can pass the registration on to the next
 }
 
 // NewUMEM maps and faults in the memory.
