@@ -29,6 +29,7 @@ type Interface struct {
 	Index  int       // the kernel's; in the calling thread's network namespace
 	MACs   [][6]byte // packets to these are the director's: the interface's own, those of VLANs on it
 	Queues int       // queues that may get sockets: 0 … Queues-1
+	Large  bool      // its packets may be longer than one of the driver's buffers
 }
 
 // Errors of Load and Attach, for errors.Is.

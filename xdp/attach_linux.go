@@ -15,6 +15,7 @@ type Attachment struct {
 	programs *Programs
 	ifc      Interface
 	mode     Mode
+	program  *ebpf.Program // the form that is attached
 	base     uint32 // of its queues in the XSK map
 	macs     map[[6]byte]bool
 	lock     int // keeps other directors off the interface; ends with the process
@@ -48,11 +49,32 @@ func (p *Programs) Attach(ifc Interface, mode Mode) (_ *Attachment, err error) {
 	if err := p.setMACs(ifc, a.base, a.macs, setOf(ifc.MACs)); err != nil {
 		return nil, err
 	}
-	if err := attach(ifc.Index, p.objects.FastlbSteer.FD(), mode); err != nil {
-		return nil, err
+	var refused []error
+	for _, form := range p.forms(ifc.Large) {
+		if err = attach(ifc.Index, form.FD(), mode); err == nil {
+			a.program = form
+			break
+		}
+		if refused = addNew(refused, err); !errors.Is(err, ErrNotSupported) {
+			break
+		}
+	}
+	if err != nil {
+		if ifc.Large && p.frags == nil {
+			refused = append(refused, fmt.Errorf("a program for packets of several buffers needs Linux 5.18 (%w)", p.noFrags))
+		}
+		return nil, errors.Join(refused...)
 	}
 	p.attached = append(p.attached, a)
 	return a, nil
+}
+
+// addNew adds an error unless it says the same as the last.
+func addNew(list []error, err error) []error {
+	if n := len(list); n > 0 && list[n-1].Error() == err.Error() {
+		return list
+	}
+	return append(list, err)
 }
 
 // attach puts program fd on an interface, in place of one that a dead director left.
@@ -128,6 +150,9 @@ func explainAttach(err error) error {
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
 		return fmt.Errorf("%w: see `bpftool net` (%w)", ErrForeign, err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENOMEM):
+		if said(err) {
+			return fmt.Errorf("%w: %w", ErrNotSupported, err)
+		}
 		return fmt.Errorf("%w: too large an MTU, LRO or too few queues may be the cause too, see `dmesg` (%w)", ErrNotSupported, err)
 	case errors.Is(err, unix.ENODEV):
 		return fmt.Errorf("%w (%w)", ErrNoInterface, err)
@@ -135,10 +160,19 @@ func explainAttach(err error) error {
 	return err
 }
 
+// said tells whether the driver said more than an error number.
+func said(err error) bool {
+	var errno unix.Errno
+	return errors.As(err, &errno) && err.Error() != errno.Error()
+}
+
 func isPermission(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) }
 
 // Mode is where the program runs.
 func (a *Attachment) Mode() Mode { return a.mode }
+
+// Frags tells whether the program is in the form that takes packets of several buffers.
+func (a *Attachment) Frags() bool { return a.program == a.programs.frags }
 
 // Interface is what Attach was given.
 func (a *Attachment) Interface() Interface { return a.ifc }
@@ -176,7 +210,7 @@ func (a *Attachment) SetMACs(macs [][6]byte) error {
 func (a *Attachment) Detach() error {
 	a.programs.mu.Lock()
 	defer a.programs.mu.Unlock()
-	err := setXDP(a.ifc.Index, -1, a.programs.objects.FastlbSteer.FD(), modeFlag(a.mode)|unix.XDP_FLAGS_REPLACE)
+	err := setXDP(a.ifc.Index, -1, a.program.FD(), modeFlag(a.mode)|unix.XDP_FLAGS_REPLACE)
 	if errors.Is(err, unix.ENODEV) { // the interface is gone, and the program with it
 		err = nil
 	}

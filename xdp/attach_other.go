@@ -21,6 +21,9 @@ func (p *Programs) Attach(ifc Interface, mode Mode) (*Attachment, error) {
 // Mode is none.
 func (a *Attachment) Mode() Mode { return 0 }
 
+// Frags is false.
+func (a *Attachment) Frags() bool { return false }
+
 // Interface is what Attach was given.
 func (a *Attachment) Interface() Interface { return a.ifc }
 

@@ -5,13 +5,24 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 // setXDP sets (fd ≥ 0) or removes (fd -1) the program of an interface: RTM_SETLINK with IFLA_XDP. With XDP_FLAGS_REPLACE
-// in flags the kernel does so only if the present program is the one of fd expected.
+// in flags the kernel does so only if the present program is the one of fd expected. A refusal has the driver's words, where
+// it said any.
 func setXDP(index, fd, expected int, flags uint32) error {
+	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	defer socket.Close()
+	if err := socket.SetExtAck(true); err != nil {
+		return fmt.Errorf("ask for netlink's messages: %w", err)
+	}
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(index)
 	req.AddData(msg)
@@ -22,7 +33,7 @@ func setXDP(index, fd, expected int, flags uint32) error {
 		xdp.AddRtAttr(unix.IFLA_XDP_EXPECTED_FD, nl.Uint32Attr(uint32(int32(expected))))
 	}
 	req.AddData(xdp)
-	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 

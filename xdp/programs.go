@@ -17,6 +17,8 @@ const programName = "fastlb_steer"
 // goroutine.
 type Programs struct {
 	objects steerObjects
+	frags   *ebpf.Program // the same program for drivers' packets of several buffers; nil: the kernel knows no such programs
+	noFrags error         // why not
 
 	mu        sync.Mutex
 	installed tables        // what the maps hold
@@ -27,10 +29,52 @@ type Programs struct {
 // the kernel's verifier is shown with its log.
 func Load() (*Programs, error) {
 	p := &Programs{installed: tables{entries: map[steerRuleKey]steerAddressFlag{}, marks: map[steerMarkKey]steerMarkValue{}}}
-	if err := loadSteerObjects(&p.objects, nil); err != nil {
+	spec, err := loadSteer()
+	if err != nil {
+		return nil, fmt.Errorf("load steering program: %w", err)
+	}
+	if p.noFrags = p.loadBoth(spec); p.noFrags == nil {
+		return p, nil
+	}
+	delete(spec.Programs, fragsName)
+	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
 		return nil, fmt.Errorf("load steering program: %w", explainLoad(err))
 	}
 	return p, nil
+}
+
+// fragsName is how the program is called within the object in its second form; in the kernel both have one name.
+const fragsName = programName + "_frags"
+
+// loadBoth loads the program twice: as it is, and as one that takes packets of several buffers (BPF_F_XDP_HAS_FRAGS, Linux
+// 5.18). It reads headers alone, which lie in the first buffer. Drivers may refuse either, depending on the MTU.
+func (p *Programs) loadBoth(spec *ebpf.CollectionSpec) error {
+	frags := spec.Programs[programName].Copy()
+	frags.Flags |= bpfXDPHasFrags
+	spec.Programs[fragsName] = frags
+	var both struct {
+		steerObjects
+		Frags *ebpf.Program `ebpf:"fastlb_steer_frags"`
+	}
+	if err := spec.LoadAndAssign(&both, nil); err != nil {
+		return err
+	}
+	p.objects, p.frags = both.steerObjects, both.Frags
+	return nil
+}
+
+// bpfXDPHasFrags is BPF_F_XDP_HAS_FRAGS of linux/bpf.h.
+const bpfXDPHasFrags = 1 << 5
+
+// forms are the program's forms in the order in which an interface is offered them.
+func (p *Programs) forms(large bool) []*ebpf.Program {
+	switch {
+	case p.frags == nil:
+		return []*ebpf.Program{p.objects.FastlbSteer}
+	case large:
+		return []*ebpf.Program{p.frags, p.objects.FastlbSteer}
+	}
+	return []*ebpf.Program{p.objects.FastlbSteer, p.frags}
 }
 
 // explainLoad adds the verifier's log, or what to do.
@@ -116,7 +160,12 @@ func (p *Programs) Counters() (n [Exits]uint64, err error) {
 
 // Close lets go of program and maps. Where the program is still attached, it stays and drops what it would take: detach
 // before.
-func (p *Programs) Close() error { return p.objects.Close() }
+func (p *Programs) Close() error {
+	if p.frags != nil {
+		return errors.Join(p.frags.Close(), p.objects.Close())
+	}
+	return p.objects.Close()
+}
 
 // reserve finds a range of the XSK map for an interface's queues. The caller holds p.mu.
 func (p *Programs) reserve(queues int) (base uint32, err error) {

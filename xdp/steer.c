@@ -12,7 +12,8 @@
 // answer them with a reset. Everything else passes.
 //
 // The functions stand in the order in which a packet meets them. Each packet ends in exactly one enum steer_exit, counted.
-// Needs Linux 5.15. Ports and addresses are in network order throughout.
+// It reads headers, which lie in a packet's first buffer: so it may be loaded with BPF_F_XDP_HAS_FRAGS too, for drivers that
+// spread a packet over several. Needs Linux 5.15. Ports and addresses are in network order throughout.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
