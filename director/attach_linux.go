@@ -33,6 +33,11 @@ type attached struct {
 	busyPoll   busyPoll
 	irqs       [][]tune.IRQ // by queue
 	table      []int        // of RSS, as it was found
+	mtu        int          // when it was found
+	features   xdp.Features // of its driver; known only where the MTU makes them matter
+	chains     bool         // its sockets are bound for packets of several frames
+	segments   int          // frames of the longest packet that it carries
+	short      string       // why that is one, where its MTU calls for more
 }
 
 // mode is the contract's word for how packets come and go.
@@ -124,7 +129,8 @@ func (d *Director) findInterfaces() error {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
 		}
-		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, all: len(c.Queues) == 0, macs: macsOf(net, f.Index)}
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, all: len(c.Queues) == 0, macs: macsOf(net, f.Index),
+			mtu: int(f.MTU)}
 		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
 		n.total = d.countQueues(f.Name)
 		for q := range n.total {
@@ -136,9 +142,6 @@ func (d *Director) findInterfaces() error {
 			if q >= n.total {
 				faults = append(faults, fmt.Errorf("interface %s: queues: there is no queue %d, it has %d (`ethtool -l %s`)", f.Name, q, n.total, f.Name))
 			}
-		}
-		if f.MTU+18 > ring.MaxPacket {
-			d.log.Warn("MTU is larger than a frame: longer packets are lost", zap.String("interface", f.Name), zap.Uint32("mtu", f.MTU), zap.Int("frame", ring.MaxPacket-18))
 		}
 		d.nics = append(d.nics, n)
 	}
@@ -183,7 +186,7 @@ func (d *Director) attach(n *attached) (err error) {
 	if err := d.setOffloads(n, n.want == "generic"); err != nil {
 		return err
 	}
-	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: d.roomFor(n)}
+	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: d.roomFor(n), Large: n.mtu > frameMTU}
 	modes := []xdp.Mode{xdp.Native}
 	switch n.want {
 	case "auto", "":
@@ -206,7 +209,7 @@ func (d *Director) attach(n *attached) (err error) {
 		}
 		n.why = err.Error()
 	}
-	return err
+	return n.refused(err)
 }
 
 // openSockets opens the workers' sockets in the best layout that the drivers agree to: an interface that cannot do
@@ -215,6 +218,9 @@ func (d *Director) openSockets(places []seat) error {
 	try := make([]bool, len(d.nics))
 	for i, n := range d.nics {
 		try[i] = n.attachment.Mode() == xdp.Native && n.want != "copy" && n.want != "generic"
+	}
+	if err := d.wantSegments(try); err != nil {
+		return err
 	}
 	d.layout = firstLayout(try, d.opt.apart)
 	for {
@@ -241,9 +247,12 @@ func (d *Director) openSockets(places []seat) error {
 		d.log.Debug("sockets are opened anew", zap.String("interface", n.name), zap.Error(err))
 		d.layout = next
 	}
+	if err := d.setLimits(); err != nil {
+		return err
+	}
 	for _, n := range d.nics {
 		d.log.Info("interface attached", zap.String("interface", n.name), zap.String("driver", n.driver), zap.String("mode", n.mode()),
-			zap.Ints("queues", n.queues), zap.String("why", n.why))
+			zap.Ints("queues", n.queues), zap.Int("longest_packet", n.longest()), zap.String("why", n.why))
 	}
 	if len(d.layout) > 1 {
 		d.log.Info("packets from one of these groups of interfaces to another are copied: their drivers cannot share frames",
@@ -306,7 +315,7 @@ func (d *Director) openWith(places []seat, l layout) (err error) {
 			var own []*ring.Socket
 			g := l.of(i)
 			for _, q := range queues {
-				socket, err := d.openSocket(d.nics[i], q, r.memory.List[g], l[g].bind, sizes)
+				socket, err := d.openSocket(d.nics[i], q, r.memory.List[g], l[g], sizes)
 				if errors.Is(err, ring.ErrNotSupported) {
 					err = &refusal{i, err}
 				}
@@ -334,8 +343,9 @@ func (d *Director) openWith(places []seat, l layout) (err error) {
 // minSlots is the least number of slots of a ring.
 const minSlots = 64
 
-func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, bind ring.Bind, sizes ring.Sizes) (*ring.Socket, error) {
-	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: bind, Sizes: sizes, BusyPoll: d.planBusyPoll(n)}
+func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, g group, sizes ring.Sizes) (*ring.Socket, error) {
+	cfg := ring.Config{Interface: n.name, Index: n.index, Queue: queue, UMEM: umem, Bind: g.bind, Sizes: sizes, Segments: d.segmentsIn(g),
+		BusyPoll: d.planBusyPoll(n)}
 	socket, err := ring.Open(cfg)
 	for until := time.Now().Add(busyPatience); errors.Is(err, ring.ErrQueueBusy) && time.Now().Before(until); socket, err = ring.Open(cfg) {
 		time.Sleep(restTime)
@@ -344,7 +354,7 @@ func (d *Director) openSocket(n *attached, queue int, umem *ring.UMEM, bind ring
 		return nil, err
 	}
 	d.later(socket.Close)
-	n.zeroCopy = socket.ZeroCopy()
+	n.zeroCopy, n.chains = socket.ZeroCopy(), socket.Segments()
 	if err := n.attachment.SetSocket(queue, socket.FD()); err != nil {
 		return nil, err
 	}

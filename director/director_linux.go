@@ -44,6 +44,7 @@ type Director struct {
 	programs *xdp.Programs
 	nics     []*attached
 	layout   layout // of the nics
+	segments bool   // packets may lie in several frames, where the driver lets them
 	state    *state
 	machine  machine
 	drivers  *tune.Drivers
@@ -175,6 +176,7 @@ func (d *Director) makeWorkers() error {
 		w, err := worker.New(worker.Config{
 			ID: i, Batch: d.cfg.Workers.Batch, Frames: r.memory.Frames(), Ports: r.ports, Flows: d.state.flows, Slots: d.state.slots,
 			Counters: d.counters, Snapshots: &d.shared, Pass: d.tun.queues[i], Ask: d.net, Handover: hand, Paths: paths, Defence: defence, Seed: rand.Uint64(), LimitICMP: true,
+			Segments: d.segmentsByPort(),
 		})
 		if err != nil {
 			return err
@@ -229,6 +231,7 @@ func (d *Director) loop() {
 		case <-d.netNews:
 			d.publish()
 			d.watchInterfaces()
+			d.watchMTUs()
 		case <-tick.C:
 			if d.control.Tick(d.now()) {
 				d.publish()

@@ -83,6 +83,17 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
+// mtu sets the MTU of all links.
+func (s *site) mtu(mtu int) {
+	s.t.Helper()
+	for _, l := range []struct {
+		r    *room
+		name string
+	}{{&s.director, "c"}, {&s.director, "s"}, {&s.client, "eth0"}, {&s.server, "eth0"}} {
+		ok(s.t, l.r.h.LinkSetMTU(l.r.link(s.t, l.name), mtu))
+	}
+}
+
 // served is a service on port 80 with the one server.
 func served(addr string, method service.Method, weight int32) config.Service {
 	return config.Service{

@@ -56,7 +56,7 @@ func (d *Director) status() (Status, error) {
 	}
 	network := d.net.Snapshot()
 	for _, n := range d.nics {
-		f := InterfaceStatus{Name: n.name, Index: n.index, Driver: n.driver, Mode: n.mode(), Queues: n.queues, Why: n.why, BusyPoll: n.busyPoll.said}
+		f := InterfaceStatus{Name: n.name, Index: n.index, Driver: n.driver, Mode: n.mode(), Queues: n.queues, Longest: n.longest(), Why: n.why, BusyPoll: n.busyPoll.said}
 		if i, ok := network.InterfaceByName(n.name); ok && network.Interfaces[i].Index == n.index {
 			i := &network.Interfaces[i]
 			f.MAC, f.MTU, f.Up = net.HardwareAddr(i.MAC[:]).String(), int(i.MTU), i.Up

@@ -136,8 +136,12 @@ func newPort(sockets []*ring.Socket) worker.Port {
 // Receive begins with another queue every time, so that none starves the others.
 func (m *multiPort) Receive(d []ring.Desc) int {
 	n := 0
+	least := 1 // room that the next queue's packet may need
+	if m.sockets[0].Segments() {
+		least = ring.MaxChain
+	}
 	for range m.sockets {
-		if n == len(d) {
+		if len(d)-n < least {
 			break
 		}
 		n += m.sockets[m.next].Receive(d[n:])

@@ -28,15 +28,16 @@ type Status struct {
 
 // InterfaceStatus is one interface that the director forwards on.
 type InterfaceStatus struct {
-	Name   string `json:"name"`
-	Index  int    `json:"index"`
-	Driver string `json:"driver,omitempty"`
-	MAC    string `json:"mac"`
-	MTU    int    `json:"mtu"` // bytes
-	Up     bool   `json:"up"`
-	Mode   string `json:"mode"` // zerocopy, copy or generic
-	Queues []int  `json:"queues"`
-	Why    string `json:"why,omitempty"` // why no better mode was had
+	Name    string `json:"name"`
+	Index   int    `json:"index"`
+	Driver  string `json:"driver,omitempty"`
+	MAC     string `json:"mac"`
+	MTU     int    `json:"mtu"`            // bytes
+	Longest int    `json:"longest_packet"` // bytes: the longest packet that the director can carry there, whatever the MTU
+	Up      bool   `json:"up"`
+	Mode    string `json:"mode"` // zerocopy, copy or generic
+	Queues  []int  `json:"queues"`
+	Why     string `json:"why,omitempty"` // why no better mode was had
 
 	BusyPoll string `json:"busy_poll,omitempty"` // how the workers poll its queues themselves; "": by interrupts, as configured
 }

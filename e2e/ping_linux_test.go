@@ -12,7 +12,10 @@ import (
 )
 
 // ping sends an ICMP echo request from the client and waits for its answer (RFC 792, RFC 4443).
-func ping(s *lab.Site, to netip.Addr) error {
+func ping(s *lab.Site, to netip.Addr) error { return pingWith(s, to, []byte("fastlb")) }
+
+// pingWith is ping with data of one's own.
+func pingWith(s *lab.Site, to netip.Addr, data []byte) error {
 	network, request, reply := "ip4:icmp", byte(8), byte(0)
 	if to.Is6() {
 		network, request, reply = "ip6:ipv6-icmp", 128, 129
@@ -25,7 +28,7 @@ func ping(s *lab.Site, to netip.Addr) error {
 		return err
 	}
 	defer c.Close()
-	body := []byte("\x4c\x42\x00\x01fastlb") // identifier, sequence number, data
+	body := append([]byte("\x4c\x42\x00\x01"), data...) // identifier, sequence number, data
 	message := append([]byte{request, 0, 0, 0}, body...)
 	if to.Is4() { // the kernel fills in ICMPv6's, which covers addresses
 		binary.BigEndian.PutUint16(message[2:], packet.Sum(0).AddBytes(message).Checksum())
@@ -36,7 +39,7 @@ func ping(s *lab.Site, to netip.Addr) error {
 	if _, err := c.Write(message); err != nil {
 		return err
 	}
-	buf := make([]byte, 1500)
+	buf := make([]byte, len(body)+1500)
 	for {
 		n, _, err := c.ReadFromIP(buf) // without the IPv4 header, which Read would leave on
 		if err != nil {

@@ -16,7 +16,7 @@ type Attachment struct {
 	ifc      Interface
 	mode     Mode
 	program  *ebpf.Program // the form that is attached
-	base     uint32 // of its queues in the XSK map
+	base     uint32        // of its queues in the XSK map
 	macs     map[[6]byte]bool
 	lock     int // keeps other directors off the interface; ends with the process
 }

@@ -74,14 +74,14 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 		}
 	}
 
-	nics := table{align: "llllrll"}
-	nics.row("Interface", "Mode", "Driver", "Queue numbers", "MTU", "MAC")
+	nics := table{align: "llllrrll"}
+	nics.row("Interface", "Mode", "Driver", "Queue numbers", "MTU", "Longest packet", "MAC")
 	for _, f := range s.Interfaces {
 		note := ""
 		if !f.Up {
 			note = "DOWN"
 		}
-		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), f.MAC, note)
+		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), strconv.Itoa(min(f.MTU, f.Longest)), f.MAC, note)
 	}
 	nics.print(out)
 	for _, f := range s.Interfaces {
