@@ -29,7 +29,7 @@ type attached struct {
 	zeroCopy   bool
 	why        string // why no better mode was had
 	macs       [][6]byte
-	all        bool // queues: all
+	grown      bool // the driver made more queues with the program
 	busyPoll   busyPoll
 	irqs       [][]tune.IRQ // by queue
 	table      []int        // of RSS, as it was found
@@ -129,7 +129,7 @@ func (d *Director) findInterfaces() error {
 			faults = append(faults, fmt.Errorf("interface %s is down: `ip link set %s up`", f.Name, f.Name))
 			continue
 		}
-		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, all: len(c.Queues) == 0, macs: macsOf(net, f.Index),
+		n := &attached{nic: nic{name: f.Name, index: f.Index, node: d.nodeOf(f.Name)}, want: c.Attach, macs: macsOf(net, f.Index),
 			mtu: int(f.MTU)}
 		n.driver, _ = d.tool.DriverName(f.Name) // for display alone
 		n.total = d.countQueues(f.Name)
@@ -186,7 +186,7 @@ func (d *Director) attach(n *attached) (err error) {
 	if err := d.setOffloads(n, n.want == "generic"); err != nil {
 		return err
 	}
-	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: d.roomFor(n), Large: n.mtu > frameMTU}
+	ifc := xdp.Interface{Name: n.name, Index: n.index, MACs: n.macs, Queues: n.total, Large: n.mtu > frameMTU}
 	modes := []xdp.Mode{xdp.Native}
 	switch n.want {
 	case "auto", "":
@@ -202,6 +202,7 @@ func (d *Director) attach(n *attached) (err error) {
 		}
 		if n.attachment, err = d.programs.Attach(ifc, m); err == nil {
 			d.later(n.detach)
+			d.later(n.released)
 			return nil
 		}
 		if !errors.Is(err, xdp.ErrNotSupported) {

@@ -210,7 +210,9 @@ func (d *Director) runWorkers() error {
 		}
 	}
 	for _, n := range d.nics {
-		d.later(n.detach)
+		if !n.detachLate() {
+			d.later(n.detach)
+		}
 	}
 	d.publish()
 	return nil

@@ -2,6 +2,7 @@ package director
 
 import (
 	"runtime"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -22,6 +23,12 @@ func (d *Director) placeWorkers() error {
 		return err
 	}
 	d.later(d.drivers.Close)
+	d.later(func() error { // when the interfaces are without program: drivers make RSS tables anew with it, and without
+		if d.keeper == nil {
+			return nil
+		}
+		return d.keeper.Restore()
+	})
 	for _, n := range d.nics {
 		n.table, _ = d.drivers.Table(n.name) // without one there is nothing to put back
 	}
@@ -38,20 +45,14 @@ func (d *Director) place() (plan, error) {
 }
 
 // settle looks at the interfaces again when they have the program: a driver may have given them more queues (virtio_net
-// does, one for each CPU to send from), which receive as the others do. Then it says what there is to say of the plan.
+// does, one for each CPU to send from), which receive as the others do. They stay without a worker, for they go with the
+// program: RSS is kept off them. Then it says what there is to say of the plan.
 func (d *Director) settle() (err error) {
 	for _, n := range d.nics {
-		now := d.countQueues(n.name)
-		if now == n.total {
-			continue
-		}
-		d.log.Info("the driver gave the interface other queues with the program",
-			zap.String("interface", n.name), zap.Int("before", n.total), zap.Int("now", now))
-		if n.total = now; n.all {
-			n.queues = n.queues[:0]
-			for q := range now {
-				n.queues = append(n.queues, q)
-			}
+		if now := d.countQueues(n.name); now != n.total {
+			d.log.Info("the driver gave the interface other queues with the program",
+				zap.String("interface", n.name), zap.Int("before", n.total), zap.Int("now", now))
+			n.grown, n.total = now > n.total, now
 		}
 	}
 	if d.plan, err = d.place(); err != nil {
@@ -66,13 +67,19 @@ func (d *Director) settle() (err error) {
 	return nil
 }
 
-// roomFor is how many queues an interface may come to have with the program: drivers add one for each CPU.
-func (d *Director) roomFor(n *attached) int {
-	c, err := d.tool.GetChannels(n.name)
-	if err != nil {
-		return n.total
+// detachLate tells whether a driver takes queues away with the program. One whose socket is closed only afterwards is not
+// given back by virtio_net (seen in Linux 7.3): the driver goes on to use the frames, and the kernel falls over when the
+// next program comes.
+func (n *attached) detachLate() bool { return n.driver == "virtio_net" }
+
+// released waits until no queue of an interface has a socket: the kernel gives them back a moment after they are closed.
+func (n *attached) released() error {
+	for until := time.Now().Add(busyPatience); n.detachLate() && time.Now().Before(until); time.Sleep(restTime) {
+		if held, err := tune.HeldQueues(n.index); err != nil || len(held) == 0 {
+			return nil // a kernel that does not tell is older than zero copy in that driver
+		}
 	}
-	return max(n.total, min(int(c.MaxCombined+c.MaxRx), n.total+len(d.machine.Possible)))
+	return nil
 }
 
 // spreadTable has the table's pages come from the workers' nodes, as many from each, until home is called: whatever worker

@@ -42,7 +42,7 @@ func (d *Director) tuneQueues() error {
 		if n.irqs, err = tune.Live.QueueIRQs(n.name, d.deviceOf(n.name), n.index, n.total); err != nil {
 			d.note("interrupts of "+n.name, err.Error())
 		}
-		nics[i] = tune.NIC{Name: n.name, Driver: n.driver, Total: n.total, Table: d.tableOf(n, keeper)}
+		nics[i] = tune.NIC{Name: n.name, Driver: n.driver, Total: n.total, Grown: n.grown, Table: d.tableOf(n, keeper)}
 		for _, r := range d.runners {
 			for _, q := range r.seat.queues[i] {
 				nics[i].Queues = append(nics[i].Queues, tune.Queue{Number: q, CPU: r.seat.cpu, IRQs: n.irqs[q]})
@@ -80,7 +80,6 @@ func (d *Director) tableOf(n *attached, keeper *tune.Keeper) []int {
 
 // carryOut changes what the plan says, and puts back what a director that was killed had changed and this one does not.
 func (d *Director) carryOut(plan tune.Plan, keeper *tune.Keeper) {
-	d.later(keeper.Restore)
 	d.keeper = keeper
 	d.followBusyPoll()
 	var tables, affinities []tune.Change

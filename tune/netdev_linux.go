@@ -19,6 +19,7 @@ const (
 	queueAttrID      = 1
 	queueAttrIfindex = 2
 	queueAttrNAPI    = 4
+	queueAttrXSK     = 7 // there if an AF_XDP socket has the queue; Linux 6.16
 
 	napiAttrIfindex = 1
 	napiAttrID      = 2
@@ -55,7 +56,22 @@ func NAPIIRQs(index, queues int) ([][]int, error) {
 	return out, err
 }
 
-// dumpNetdev lists objects of an interface; each is given as its attributes of four bytes, which all needed here are.
+// HeldQueues are the queues of an interface that AF_XDP sockets have, in either direction.
+func HeldQueues(index int) (held []int, err error) {
+	family, err := netlink.GenlFamilyGet(netdevFamily)
+	if err != nil {
+		return nil, fmt.Errorf("ask for queues (netlink netdev): %w", err)
+	}
+	err = dumpNetdev(family.ID, netdevQueueGet, queueAttrIfindex, index, func(a map[uint16]uint32) {
+		if _, ok := a[queueAttrXSK]; ok {
+			held = append(held, int(a[queueAttrID]))
+		}
+	})
+	return held, err
+}
+
+// dumpNetdev lists objects of an interface; each is given as its attributes of four bytes, and as 0 those that
+// are there without a value.
 func dumpNetdev(family uint16, command uint8, ifindex int, index int, object func(map[uint16]uint32)) error {
 	req := nl.NewNetlinkRequest(int(family), unix.NLM_F_DUMP)
 	req.AddData(&nl.Genlmsg{Command: command, Version: 1})
@@ -74,8 +90,12 @@ func dumpNetdev(family uint16, command uint8, ifindex int, index int, object fun
 		}
 		values := map[uint16]uint32{}
 		for _, a := range attrs {
-			if len(a.Value) == 4 {
-				values[a.Attr.Type] = binary.NativeEndian.Uint32(a.Value)
+			kind := a.Attr.Type &^ unix.NLA_F_NESTED
+			switch len(a.Value) {
+			case 4:
+				values[kind] = binary.NativeEndian.Uint32(a.Value)
+			case 0:
+				values[kind] = 0
 			}
 		}
 		object(values)

@@ -70,6 +70,7 @@ type NIC struct {
 	Name   string
 	Driver string
 	Total  int     // queues that it has
+	Grown  bool    // the driver made some of these when it got the program
 	Queues []Queue // those with a worker, ascending
 	Table  []int   // RSS indirection; nil: the driver has none, or does not tell
 }
@@ -97,6 +98,10 @@ func Make(nics []NIC, change bool) Plan {
 		}
 		next, unserved := Spread(n.Table, taken)
 		switch {
+		case len(n.Table) == 0 && len(taken) < n.Total && n.Grown:
+			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost: the driver (%s) made others for the program, %d in all, "+
+				"and has no RSS table: give the interface as many before the start (`ethtool -L %s combined %[3]d`)",
+				numbers(taken), n.Driver, n.Total, n.Name)
 		case len(n.Table) == 0 && len(taken) < n.Total:
 			p.warn("RSS of "+n.Name, "packets that it sends to queues other than %s are lost, for they have no worker, and the driver (%s) cannot be told: "+
 				"take all %d queues (`queues: all`), or give it no more than are taken (`ethtool -L %s combined %d`)",

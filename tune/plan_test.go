@@ -68,6 +68,9 @@ func TestMake(t *testing.T) {
 		{name: "some queues, no table", nic: NIC{Driver: "veth", Total: 4, Queues: queues(0, 2)}, change: true, aims: 2,
 			warning: "RSS of e: packets that it sends to queues other than 0,2 are lost, for they have no worker, and the driver (veth) cannot be told: " +
 				"take all 4 queues (`queues: all`), or give it no more than are taken (`ethtool -L e combined 2`)"},
+		{name: "more queues than before", nic: NIC{Driver: "virtio_net", Total: 6, Grown: true, Queues: queues(0, 1)}, change: true, aims: 2,
+			warning: "RSS of e: packets that it sends to queues other than 0-1 are lost: the driver (virtio_net) made others for the program, 6 in all, " +
+				"and has no RSS table: give the interface as many before the start (`ethtool -L e combined 6`)"},
 		{name: "an uneven table", nic: NIC{Total: 3, Queues: queues(0, 1, 2), Table: []int{0, 0, 1, 1}}, change: true, aims: 3,
 			warning: "RSS of e is uneven: queues 2 get no packets by it: `ethtool -X e equal 3`"},
 		{name: "a small table", nic: NIC{Total: 4, Queues: queues(0, 2, 3), Table: []int{0, 1}}, change: true, aims: 3, table: []int{0, 2},
