@@ -16,12 +16,10 @@ import (
 )
 
 // fillRate is how many new connections a second the generator offers to fill a table: fewer than the director takes.
-const fillRate = 250_000
+const fillRate = 300_000
 
-// fillPasses is how often all of them are offered, for those that were lost on the way.
-const fillPasses = 4
-
-// fill makes the director have n connections more than those of the latency measurement: flows clientPorts and up.
+// fill makes connections until the director has n: flows clientPorts and up. What is lost on the way is not sent again,
+// others follow; far more than n are an error.
 func (f *forwarder) fill(ctx context.Context, n uint64) (entries uint64, err error) {
 	var s *source
 	err = lab.In(f.source.namespace, func() (err error) {
@@ -32,17 +30,10 @@ func (f *forwarder) fill(ctx context.Context, n uint64) (entries uint64, err err
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	for range fillPasses {
-		if err := s.clock.Put(uint32(0), sourceClock{Next: clientPorts}); err != nil {
-			return 0, fmt.Errorf("set the generator's clock: %w", err)
-		}
-		for left := n; left > 0 && ctx.Err() == nil; {
-			piece := min(left, fillRate)
-			if err := s.pace(piece, pacedBurst, fillRate); err != nil {
-				return 0, err
-			}
-			left -= piece
-		}
+	if err := s.clock.Put(uint32(0), sourceClock{Next: clientPorts}); err != nil {
+		return 0, fmt.Errorf("set the generator's clock: %w", err)
+	}
+	for offered := uint64(0); offered < 3*n+fillRate; {
 		if err := context.Cause(ctx); err != nil {
 			return 0, err
 		}
@@ -53,6 +44,11 @@ func (f *forwarder) fill(ctx context.Context, n uint64) (entries uint64, err err
 		if entries = st.Flows.Entries; entries >= n {
 			return entries, nil
 		}
+		piece := min(n-entries, fillRate)
+		if err := s.pace(piece, pacedBurst, fillRate); err != nil {
+			return 0, err
+		}
+		offered += piece
 	}
 	return entries, fmt.Errorf("only %d of %d connections could be made; the director printed:\n%s", entries, n, f.output())
 }

@@ -66,10 +66,11 @@ func measureLatency(ctx context.Context, args []string) (err error) {
 	// The maximum is fastlb's own, in the same run.
 	for i := len(kinds) - 1; i >= 0; i-- {
 		results, err := measureKind(ctx, o.binary, kinds[i], parts, *rounds, *duration, *idle, &report)
+		report.Results = append(results, report.Results...)
 		if err != nil {
+			printLatencies(report) // what there is: told to end, most often
 			return err
 		}
-		report.Results = append(results, report.Results...)
 	}
 	printLatencies(report)
 	return writeJSON(o.write, report)
@@ -110,8 +111,8 @@ func measureKind(ctx context.Context, binary string, k kind, loads []float64, ro
 	all := make([][]latencyResult, len(loads))
 	for range rounds {
 		for i, load := range loads {
-			if err := context.Cause(ctx); err != nil {
-				return nil, err
+			if ctx.Err() != nil {
+				break
 			}
 			var r latencyResult
 			err := report.noise.undisturbed(func() (err error) {
@@ -126,9 +127,11 @@ func measureKind(ctx context.Context, binary string, k kind, loads []float64, ro
 		}
 	}
 	for _, rounds := range all {
-		results = append(results, medianLatency(rounds))
+		if len(rounds) > 0 {
+			results = append(results, medianLatency(rounds))
+		}
 	}
-	return results, nil
+	return results, context.Cause(ctx)
 }
 
 // medianLatency takes the median of each figure.
