@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,7 +173,12 @@ func measureDisturbances(ctx context.Context, args []string) (err error) {
 	poll := o.String("poll", "adaptive", "workers.poll of the director, `MODE` busy, adaptive or interrupt")
 	duration := o.Duration("duration", 500*time.Millisecond, "`TIME` of a measurement, 100ms to 1m")
 	rounds := o.Int("rounds", 7, "rounds of each, 1 to 100; the table shows medians")
+	only := o.String("only", "", "only these `NAMES` of api, scrape, reload, list, separated by commas; none: all")
 	if err := o.parse(args); err != nil {
+		return err
+	}
+	chosen, err := chooseDisturbances(*only)
+	if err != nil {
 		return err
 	}
 	if *n < 1 || *n > 16_000_000 || *rate < 1000 || *rate > 1e6 || *duration < 100*time.Millisecond || *duration > time.Minute || *rounds < 1 || *rounds > 100 {
@@ -199,7 +205,7 @@ func measureDisturbances(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, l.close()) }()
 	fmt.Printf("%s\nfastlb, NAT of two arms, poll: %s, %d connections in the table; %.0f packets a second of %d connections; medians of %d rounds of %v\n\n",
 		report.Machine, *poll, report.Connections, *rate, clientPorts, *rounds, *duration)
-	all := append([]disturbance{{name: "nothing", what: "nothing"}}, disturbances...)
+	all := append([]disturbance{{name: "nothing", what: "nothing"}}, chosen...)
 	lines := make([][]disturbResult, len(all))
 	disturbed := noise{tries: o.tries}
 	for range *rounds {
@@ -230,6 +236,21 @@ func measureDisturbances(ctx context.Context, args []string) (err error) {
 	fmt.Println("\n  µs from when a packet was sent to when it came back (max: from when it was due).")
 	fmt.Print(disturbed)
 	return writeJSON(o.write, report)
+}
+
+// chooseDisturbances finds those named in a list; all for none.
+func chooseDisturbances(list string) (chosen []disturbance, err error) {
+	if list == "" {
+		return disturbances, nil
+	}
+	for _, name := range strings.Split(list, ",") {
+		i := slices.IndexFunc(disturbances, func(d disturbance) bool { return d.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only: there is no disturbance %q", name)
+		}
+		chosen = append(chosen, disturbances[i])
+	}
+	return chosen, nil
 }
 
 // medianLine takes the median of each latency and of the collections.
