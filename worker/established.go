@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fastlb/fastlb/flow"
+	"github.com/fastlb/fastlb/internal/clock"
 	"github.com/fastlb/fastlb/modes"
 	"github.com/fastlb/fastlb/packet"
 	"github.com/fastlb/fastlb/ring"
@@ -13,6 +14,10 @@ import (
 
 // unusualFlags are those that must be set (FlagHashed) or clear (the others) for a connection to go the short way.
 const unusualFlags = flow.FlagHashed | flow.FlagNoCPort | flow.FlagHelper | flow.FlagElsewhere
+
+// workerSkew is by how much the clocks of workers may differ, each being read once a round: a connection whose directions
+// meet different workers keeps the later deadline.
+const workerSkew = int64(2 * clock.Millisecond)
 
 // established forwards a packet of a known connection: track its state, count, rewrite, queue. False means that something
 // about it is unusual and nothing has been done; the packet then takes the slow way (unusual.go), which does the same
@@ -54,8 +59,11 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d *ring.Desc) boo
 	default:
 		return false
 	}
-	if deadline < atomic.LoadInt64(&c.Deadline) {
-		return false // --set made the timeout shorter: the sweep has to know
+	if was := atomic.LoadInt64(&c.Deadline); deadline < was {
+		if was-deadline > workerSkew {
+			return false // --set made the timeout shorter: the sweep has to know
+		}
+		deadline = was
 	}
 	if method == service.Tunnel && !w.paths.clear(p.Len) {
 		return false
@@ -166,8 +174,11 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 	default:
 		return false
 	}
-	if deadline < atomic.LoadInt64(&c.Deadline) {
-		return false // --set made the timeout shorter: the sweep has to know
+	if was := atomic.LoadInt64(&c.Deadline); deadline < was {
+		if was-deadline > workerSkew {
+			return false // --set made the timeout shorter: the sweep has to know
+		}
+		deadline = was
 	}
 	w.flows.Touch(c, deadline)
 	w.lines[server].Out(p.Len)
