@@ -251,14 +251,20 @@ func TestTuning(t *testing.T) {
 	b.ask(patience, vm.Request{Do: "queues", Name: "eth0", Args: []string{"2"}})
 	b.ask(patience, vm.Request{Do: "queues", Name: "eth1", Args: []string{"2"}})
 	found, found0, found1 = b.affinities(), b.rss("eth0"), b.rss("eth1")
-	b.begin(directory+"/third", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
+	pid = b.begin(directory+"/third", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
 	if queues, _ := b.places(); fmt.Sprint(queues) != "map[eth0:[0 1] eth1:[0 1]]" {
 		t.Errorf("queues with a place: %v", queues)
 	}
 	if now := b.rss("eth1"); now.Queues != tunedQueues || !slices.Equal(now.Table, spread(size, 0, 1)) {
 		t.Errorf("RSS of eth1: %+v", now)
 	}
-	b.end(directory + "/third")
+	// The next director takes those for the interface's own; they are given back before they go.
+	b.ask(patience, vm.Request{Do: "kill", Args: []string{pid}})
+	b.begin(directory+"/again", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
+	if queues, _ := b.places(); fmt.Sprint(queues) != "map[eth0:[0 1 2 3 4 5] eth1:[0 1]]" {
+		t.Errorf("after the crash, queues with a place: %v", queues)
+	}
+	b.end(directory + "/again")
 	b.asFound("the third director", found, found0, found1)
 
 	// Hands off.
@@ -294,7 +300,7 @@ func (b *bed) asFound(after string, irqs map[int]string, eth0, eth1 rss) {
 // memory checks that the connection table and the workers' frames have all their pages on node 1.
 func (b *bed) memory(pid string) {
 	b.t.Helper()
-	table, frames := false, 0
+	table, frames := false, false // areas next to each other are shown as one
 	for line := range strings.Lines(b.read("/proc/" + pid + "/numa_maps")) {
 		mine := strings.Contains(line, "file="+directory+"/flows")
 		bound := strings.Contains(line, "prefer:1")
@@ -302,13 +308,13 @@ func (b *bed) memory(pid string) {
 			table = true
 		}
 		if bound {
-			frames++
+			frames = true
 		}
 		if (mine || bound) && (strings.Contains(line, " N0=") || !strings.Contains(line, " N1=")) {
 			b.t.Errorf("memory elsewhere: %s", line)
 		}
 	}
-	if !table || frames < 2 {
-		b.t.Errorf("the table is mapped: %v; %d areas of frames, want one for each of two workers", table, frames)
+	if !table || !frames {
+		b.t.Errorf("mapped: the table %v, frames bound to node 1 %v", table, frames)
 	}
 }
