@@ -163,7 +163,7 @@ site-peers: build-peers needs-peers
 .PHONY: peers-once
 peers-once: build-peers needs-peers
 	@$(SUDO) bin/peers packets -tries 1 -rounds 1 -duration 100ms >/dev/null
-	$(SUDO) bin/peers latency -tries 1 -rounds 1 -duration 100ms -loads 10 -idle 0s >/dev/null
+	$(SUDO) bin/peers latency -tries 1 -rounds 1 -duration 100ms -loads 10 -polls adaptive -idle 0s >/dev/null
 	$(SUDO) bin/peers disturbances -tries 1 -rounds 1 -duration 100ms -connections 20000 >/dev/null
 	$(SUDO) bin/peers connections -tries 1 -connections 50000 >/dev/null
 	$(SUDO) bin/peers proxies -tries 1 -rounds 1 -duration 100ms >/dev/null

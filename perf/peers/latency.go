@@ -246,14 +246,14 @@ type waiting bool
 
 const (
 	spinning waiting = false // to the point: its CPU does nothing else meanwhile
-	sleeping waiting = true  // some 100 µs at a time: its CPU does other things too
+	sleeping waiting = true  // some 25 µs at a time: its CPU does other things too
 )
 
 // rest after a measurement: the kernel throttles real-time threads that take more than 95 % of a CPU over a second.
 const rest = 30 * time.Millisecond
 
 // nap is how long a sleeping generator sleeps: packets due meanwhile go out together.
-const nap = 100 * time.Microsecond
+const nap = 25 * time.Microsecond
 
 // gap is how long after a run of the generator's program the next one begins at the earliest: packets due meanwhile go out
 // together. The kernel makes a page pool for each run, has numbers for 65534, and takes a second to remove one whose pages
