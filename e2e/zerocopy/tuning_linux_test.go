@@ -230,7 +230,7 @@ func TestTuning(t *testing.T) {
 	b.memory(pid)
 
 	// Killed, it leaves its settings behind; the next director takes them over, and puts back what it does not want.
-	b.ask(patience, vm.Request{Do: "kill", Args: []string{pid}})
+	b.ask(patience, vm.Request{Do: "kill", Name: directory + "/first"})
 	if now := b.rss("eth0"); !slices.Equal(now.Table, spread(size, 1, 3)) || b.read(settings) == "" {
 		t.Errorf("after the crash RSS of eth0 is %+v", now)
 	}
@@ -251,7 +251,7 @@ func TestTuning(t *testing.T) {
 	b.ask(patience, vm.Request{Do: "queues", Name: "eth0", Args: []string{"2"}})
 	b.ask(patience, vm.Request{Do: "queues", Name: "eth1", Args: []string{"2"}})
 	found, found0, found1 = b.affinities(), b.rss("eth0"), b.rss("eth1")
-	pid = b.begin(directory+"/third", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
+	b.begin(directory+"/third", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
 	if queues, _ := b.places(); fmt.Sprint(queues) != "map[eth0:[0 1] eth1:[0 1]]" {
 		t.Errorf("queues with a place: %v", queues)
 	}
@@ -259,7 +259,7 @@ func TestTuning(t *testing.T) {
 		t.Errorf("RSS of eth1: %+v", now)
 	}
 	// The next director takes those for the interface's own; they are given back before they go.
-	b.ask(patience, vm.Request{Do: "kill", Args: []string{pid}})
+	b.ask(patience, vm.Request{Do: "kill", Name: directory + "/third"})
 	b.begin(directory+"/again", "[{name: eth0}, {name: eth1, queues: [0, 1]}]", "")
 	if queues, _ := b.places(); fmt.Sprint(queues) != "map[eth0:[0 1 2 3 4 5] eth1:[0 1]]" {
 		t.Errorf("after the crash, queues with a place: %v", queues)

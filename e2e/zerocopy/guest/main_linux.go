@@ -22,7 +22,7 @@ func serve() error {
 		return err
 	}
 	defer port.Close()
-	return guest.Serve(port, map[string]guest.Do{"node": node, "rss": rss, "queues": queues, "kill": kill})
+	return guest.Serve(port, map[string]guest.Do{"node": node, "rss": rss, "queues": queues})
 }
 
 // node makes the machine a node of the lab's plan, which is the request's data.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"syscall"
 
 	"github.com/safchain/ethtool"
 
@@ -53,17 +52,4 @@ func queues(r *vm.Request) (a vm.Answer, err error) {
 		return a, fmt.Errorf("interface %s: %d queues: %w", r.Name, n, err)
 	}
 	return a, nil
-}
-
-// kill ends a process as a crash does, and waits for its end.
-func kill(r *vm.Request) (a vm.Answer, err error) {
-	pid, err := strconv.Atoi(r.Args[0])
-	if err != nil {
-		return a, err
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return a, fmt.Errorf("kill %d: %w", pid, err)
-	}
-	_, err = syscall.Wait4(pid, nil, 0, nil)
-	return a, err
 }

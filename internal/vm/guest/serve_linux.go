@@ -20,11 +20,14 @@ import (
 type Do func(r *vm.Request) (vm.Answer, error)
 
 // Serve tells the host that the guest is ready and carries out its requests until it asks for "off". more are kinds of
-// request beside those of vm.Request.
+// request beside those of vm.Request, none of which may be among them.
 func Serve(port io.ReadWriter, more map[string]Do) error {
 	s := server{programs: map[string]*exec.Cmd{}}
 	kinds := map[string]Do{"run": s.run, "start": s.start, "stop": s.stop, "kill": s.kill, "write": write, "read": read, "log": kernelLog}
 	for name, f := range more {
+		if kinds[name] != nil {
+			return fmt.Errorf("request %q is one of every guest's", name)
+		}
 		kinds[name] = f
 	}
 	in, out := json.NewDecoder(port), json.NewEncoder(port)

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -85,5 +86,19 @@ func TestServeStartsAndStops(t *testing.T) {
 	}
 	if _, err := c.Ask(patience, vm.Request{Do: "stop", Name: out}); err == nil {
 		t.Error("what was stopped can be stopped again")
+	}
+	if _, err := c.Ask(patience, vm.Request{Do: "start", Name: out, Args: []string{"sh", "-c", "trap '' TERM; exec sleep 1000"}}); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.Ask(patience, vm.Request{Do: "kill", Name: out}); err != nil || a.Status != -1 {
+		t.Errorf("SIGKILL ended sleep with %d, %v", a.Status, err)
+	}
+}
+
+// Requests that every guest understands are not a program's to change: hosts rely on them.
+func TestServeKeepsItsOwn(t *testing.T) {
+	err := Serve(struct{ io.ReadWriter }{}, map[string]Do{"kill": func(*vm.Request) (vm.Answer, error) { return vm.Answer{}, nil }})
+	if err == nil || !strings.Contains(err.Error(), `"kill"`) {
+		t.Errorf("a guest with its own kill: %v", err)
 	}
 }
