@@ -77,6 +77,9 @@ func (s System) OpenKeeper(path string) (*Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("settings to put back: %w", err)
 	}
+	if len(b) == 0 { // the machine lost its power before the file was on the disk, and with that the settings
+		return k, nil
+	}
 	var file kept
 	if err := json.Unmarshal(b, &file); err != nil || file.Version != keptVersion {
 		return nil, fmt.Errorf("settings to put back: %s is not understood: remove it if no director runs: %v", path, err)
@@ -183,14 +186,18 @@ func (k *Keeper) Leftovers(open func(key string) Setting) (int, error) {
 	return n, errors.Join(append(errs, k.save())...)
 }
 
-// Restore puts back, last first, what was changed; what somebody else has changed since stays as it is.
+// Restore puts back, last first, what was changed; what somebody else has changed since stays as it is. What could not be
+// put back stays written down, for the next process to try.
 func (k *Keeper) Restore() error {
 	var errs []error
+	var left []entry
 	for _, e := range slices.Backward(k.mine) {
-		_, err := putBack(k.files[e.Key], e)
-		errs = append(errs, err)
+		if _, err := putBack(k.files[e.Key], e); err != nil {
+			errs = append(errs, err)
+			left = slices.Insert(left, 0, e)
+		}
 	}
-	k.mine = nil
+	k.mine = left
 	return errors.Join(append(errs, k.save())...)
 }
 
@@ -238,7 +245,7 @@ func (k *Keeper) save() error {
 		return fmt.Errorf("settings to put back: %w", err)
 	}
 	_, err = f.Write(b)
-	err = errors.Join(err, f.Close())
+	err = errors.Join(err, f.Sync(), f.Close()) // on a disk a renamed file may else be empty after a loss of power
 	if err == nil {
 		err = os.Rename(f.Name(), k.path)
 	}

@@ -159,6 +159,39 @@ func TestKeeperCannotWrite(t *testing.T) {
 	}
 }
 
+// What could not be put back stays written down, and the next process tries again.
+func TestKeeperCannotPutBack(t *testing.T) {
+	f := newFake(t)
+	path := filepath.Join(t.TempDir(), "flows.settings")
+	a, b := &value{key: "a", text: "0-1"}, &value{key: "b", text: "0-1"}
+	k := keeper(t, f, path)
+	change(t, k, Change{a, "2", ""}, Change{b, "3", ""})
+	a.broken = errors.New("busy")
+	if err := k.Restore(); !errors.Is(err, a.broken) || !strings.Contains(err.Error(), "put back a = 0-1") || b.text != "0-1" {
+		t.Error(b, err)
+	}
+	a.broken = nil
+	next := keeper(t, f, path)
+	if n, err := next.Leftovers(func(key string) Setting { return map[string]Setting{"a": a, "b": b}[key] }); n != 1 || err != nil || a.text != "0-1" {
+		t.Errorf("%d put back, %v: %v", n, err, a)
+	}
+	gone(t, path)
+}
+
+// An empty file is what a loss of power may leave of one that was never on the disk.
+func TestKeeperAfterPowerLoss(t *testing.T) {
+	f := newFake(t)
+	path := filepath.Join(t.TempDir(), "flows.settings")
+	f.write(path, "")
+	a := &value{key: "a", text: "0-1"}
+	k := keeper(t, f, path)
+	change(t, k, Change{a, "2", ""})
+	if err := k.Restore(); err != nil || a.text != "0-1" {
+		t.Error(a, err)
+	}
+	gone(t, path)
+}
+
 // The affinity of an interrupt goes through the files of /proc/irq, by the kernel's words.
 func TestAffinitySetting(t *testing.T) {
 	f := newFake(t)

@@ -56,6 +56,16 @@ func TestVirtualInterface(t *testing.T) {
 	if again := d.Open(s.Key(), index); again == nil || again.Key() != s.Key() {
 		t.Errorf("%q opened: %v", s.Key(), again)
 	}
+	other := d.TableOf("eth0", link.Attrs().Index+1000) // what had the name before
+	if _, err := other.Read(); !isGone(err) {
+		t.Errorf("RSS table of another eth0: %v", err)
+	}
+	if err := other.Write("0"); !isGone(err) {
+		t.Errorf("RSS table of another eth0 set: %v", err)
+	}
+	if _, err := s.Read(); !errors.Is(err, ErrNoTable) {
+		t.Errorf("RSS table of a veth as a setting: %v", err)
+	}
 	for _, key := range []string{"rss 99 eth0", "irq 99999 virtio0-input.0", "irq x y", "what 1 2", ""} {
 		if s := d.Open(key, index); s != nil {
 			t.Errorf("%q opened: %v", key, s)

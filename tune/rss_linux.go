@@ -109,16 +109,37 @@ const rssKey = "rss"
 func (r rssTable) Key() string { return fmt.Sprintf("%s %d %s", rssKey, r.index, r.name) }
 
 func (r rssTable) Read() (string, error) {
+	if err := r.check(); err != nil {
+		return "", err
+	}
 	t, err := r.drivers.Table(r.name)
 	return TableText(t), err
 }
 
 func (r rssTable) Write(text string) error {
+	if err := r.check(); err != nil {
+		return err
+	}
 	t, err := ParseTable(text)
 	if err != nil || len(t) == 0 {
 		return errors.Join(fmt.Errorf("interface %s: an empty RSS table", r.name), err)
 	}
 	return r.drivers.SetTable(r.name, t)
+}
+
+// check tells whether the name is still this interface's.
+func (r rssTable) check() error {
+	request, err := unix.NewIfreq(r.name)
+	if err == nil {
+		err = unix.IoctlIfreq(r.drivers.fd, unix.SIOCGIFINDEX, request)
+	}
+	if errors.Is(err, unix.ENODEV) || err == nil && int(request.Uint32()) != r.index {
+		err = errGone
+	}
+	if err != nil {
+		return fmt.Errorf("interface %s: RSS table: %w", r.name, err)
+	}
+	return nil
 }
 
 // Open makes a setting of its key; nil: there is no such thing any more. index finds an interface.
