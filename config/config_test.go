@@ -172,6 +172,7 @@ func TestRulesFile(t *testing.T) {
 }
 
 const before = `
+interfaces: [{name: eth0}, {name: eth1}]
 services:
   - {address: 192.0.2.10:80, servers: [{address: 10.0.0.1}, {address: 10.0.0.2}]}
   - {address: 192.0.2.10:443, servers: [{address: 10.0.0.1}]}
@@ -179,6 +180,7 @@ tunables: {drop_entry: 1, sloppy_tcp: 1}
 `
 
 const after = `
+interfaces: [{name: eth0, attach: copy, queues: [0, 1]}, {name: eth1}]
 services:
   - {address: 192.0.2.10:80, servers: [{address: 10.0.0.2, weight: 5}, {address: 10.0.0.3}]}
   - {address: 192.0.2.10:53, protocol: udp, scheduler: rr, servers: [{address: 10.0.0.1}]}
@@ -186,7 +188,8 @@ tunables: {drop_entry: 2}
 timeouts: {udp: 10s}
 marks: [{mark: 3, ports: [80]}]
 log: {level: debug}
-workers: {batch: 32}
+workers: {batch: 32, busy_poll: off, numa: 1, tune: off}
+flows: {state: ""}
 neighbors: {10.0.0.1: "02:00:00:00:00:01"}
 `
 
@@ -198,9 +201,14 @@ func TestDiff(t *testing.T) {
 		got = append(got, a.String())
 	}
 	want := []string{
-		"workers: {CPUs:[] Batch:64 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto NUMA:auto Tune:auto} → {CPUs:[] Batch:32 Poll:adaptive BusyPoll:auto Frames:4096 Hugepages:auto NUMA:auto Tune:auto} (at the next start)",
+		"interfaces: eth0, eth1 → eth0 (attach copy; queues 0,1), eth1 (at the next start)",
+		"workers.batch: 64 → 32 (at the next start)",
+		"workers.busy_poll: auto → off (at the next start)",
+		"workers.numa: auto → 1 (at the next start)",
+		"workers.tune: auto → off (at the next start)",
+		"flows.state: /run/fastlb/flows → \"\" (at the next start)",
 		"neighbors: none → 10.0.0.1 02:00:00:00:00:01",
-		"log: {Level:info Format:console} → {Level:debug Format:console}",
+		"log: level info, format console → level debug, format console",
 		"timeouts tcp 900s, tcpfin 120s, udp 10s",
 		"tunable sloppy_tcp 0",
 		"tunable drop_entry 2",
@@ -217,6 +225,17 @@ func TestDiff(t *testing.T) {
 	}
 	if again := config.Diff(new, parse(t, after)); len(again) != 0 {
 		t.Errorf("difference of equals: %v", again)
+	}
+	new.KeepStart(old)
+	for _, a := range config.Diff(new, parse(t, after)) {
+		if !a.Restart {
+			t.Errorf("%s: not for the next start alone", a)
+		}
+	}
+	for _, a := range config.Diff(new, parse(t, before)) {
+		if a.Restart {
+			t.Errorf("%s: what runs has it", a)
+		}
 	}
 }
 

@@ -215,19 +215,53 @@ func describeOp(op *control.Op) string {
 
 // show prints a setting for Action.
 func show(v any) string {
+	var parts []string
 	switch v := v.(type) {
 	case []Interface:
-		names := make([]string, len(v))
 		for i := range v {
-			names[i] = v[i].Name
+			parts = append(parts, v[i].describe())
 		}
-		return or(strings.Join(names, " "), "none")
 	case []Neighbor:
-		text := make([]string, len(v))
 		for i := range v {
-			text[i] = v[i].Addr.String() + " " + net.HardwareAddr(v[i].MAC[:]).String()
+			parts = append(parts, v[i].Addr.String()+" "+net.HardwareAddr(v[i].MAC[:]).String())
 		}
-		return or(strings.Join(text, ", "), "none")
+	case []Route:
+		for i := range v {
+			parts = append(parts, v[i].To.String()+" via "+v[i].Via.String())
+		}
+	case Log:
+		return fmt.Sprintf("level %s, format %s", v.Level, v.Format)
+	case string:
+		return or(v, `""`)
+	default:
+		return fmt.Sprint(v)
 	}
-	return fmt.Sprintf("%+v", v)
+	return or(strings.Join(parts, ", "), "none")
+}
+
+// describe is an interface with what is not at its default.
+func (i *Interface) describe() string {
+	var parts []string
+	if i.Attach != "auto" {
+		parts = append(parts, "attach "+i.Attach)
+	}
+	if len(i.Queues) > 0 {
+		parts = append(parts, "queues "+list(i.Queues, "all"))
+	}
+	if i.VLAN != 0 {
+		parts = append(parts, fmt.Sprintf("VLAN %d on %s", i.VLAN, i.Parent))
+	}
+	if i.MAC != [6]byte{} {
+		parts = append(parts, "MAC "+net.HardwareAddr(i.MAC[:]).String())
+	}
+	for _, a := range i.Addresses {
+		parts = append(parts, a.String())
+	}
+	if i.MTU != DefaultMTU {
+		parts = append(parts, fmt.Sprintf("MTU %d", i.MTU))
+	}
+	if len(parts) == 0 {
+		return i.Name
+	}
+	return i.Name + " (" + strings.Join(parts, "; ") + ")"
 }

@@ -14,7 +14,7 @@ import (
 // Action is one step from a configuration to another: an operation on the table, or a setting that changed.
 type Action struct {
 	Op       *control.Op // nil: a setting
-	Setting  string      // "workers", "log", "metrics" …: the top-level key
+	Setting  string      // its key, "workers.poll"; of interfaces, neighbors, routes and log the top-level one
 	From, To string      // of a setting
 	Restart  bool        // the setting counts only when the director starts
 }
@@ -41,13 +41,13 @@ func Diff(old, new *Config) (actions []Action) {
 		}
 	}
 	setting("interfaces", true, old.Interfaces, new.Interfaces)
-	setting("workers", true, old.Workers, new.Workers)
-	setting("flows", true, old.Flows, new.Flows)
+	for i, from := range old.startSettings() {
+		to := new.startSettings()[i]
+		setting(from.key, true, from.value, to.value)
+	}
 	setting("neighbors", false, old.Neighbors, new.Neighbors)
 	setting("routes", false, old.Routes, new.Routes)
 	setting("log", false, old.Log, new.Log)
-	setting("metrics", true, old.Metrics, new.Metrics)
-	setting("api", true, old.API, new.API)
 
 	if old.Timeouts != new.Timeouts {
 		op(control.Op{Kind: control.SetTimeouts, Timeouts: new.Timeouts})
@@ -90,6 +90,29 @@ func Diff(old, new *Config) (actions []Action) {
 		}
 	}
 	return actions
+}
+
+// startSetting is a setting that counts when the director starts.
+type startSetting struct {
+	key   string
+	value any
+}
+
+// startSettings are all of them but the interfaces, always in the same order.
+func (c *Config) startSettings() []startSetting {
+	w := &c.Workers
+	return []startSetting{
+		{"workers.cpus", list(w.CPUs, "auto")}, {"workers.batch", w.Batch}, {"workers.poll", w.Poll}, {"workers.busy_poll", w.BusyPoll},
+		{"workers.frames", w.Frames}, {"workers.hugepages", w.Hugepages}, {"workers.numa", w.NUMA}, {"workers.tune", w.Tune},
+		{"flows.capacity", c.Flows.Capacity}, {"flows.state", c.Flows.State},
+		{"metrics.listen", c.Metrics.Listen}, {"api.socket", c.API.Socket}, {"api.group", c.API.Group},
+	}
+}
+
+// KeepStart takes over from the configuration that a director runs with what counts only when it starts, so that what it
+// goes by is what is true of it, and the next difference tells of these settings again.
+func (c *Config) KeepStart(running *Config) {
+	c.Interfaces, c.Workers, c.Flows, c.Metrics, c.API = running.Interfaces, running.Workers, running.Flows, running.Metrics, running.API
 }
 
 // Ops are the operations that make an empty table what the configuration says: timeouts, tunables, marks, services.

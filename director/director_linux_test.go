@@ -250,6 +250,14 @@ func TestDirector(t *testing.T) {
 	if err != nil || len(done.Changes) != 1 {
 		t.Errorf("reload: %+v, %v", done, err)
 	}
+	next.Workers.Tune = "off" // counts at a start alone: it is told every time
+	for range 2 {
+		done, err = d.Reload()
+		if want := []string{"workers.tune: auto → off (at the next start)"}; err != nil || len(done.Changes) != 0 || !slices.Equal(done.Warnings, want) {
+			t.Errorf("reload: %+v, %v; want the warning %q", done, err, want)
+		}
+	}
+	next.Workers.Tune = "auto"
 	bad := next
 	bad.Services = append(slices.Clone(next.Services), config.Service{Spec: service.Spec{ID: service.ID{Family: 4, Protocol: service.UDP, Addr: id.Addr, Port: 53}, Scheduler: "nonsense"}})
 	bad.Timeouts.UDP = 17

@@ -146,7 +146,9 @@ func (d *Director) reload(next *config.Config) (Reloaded, error) {
 		}
 		return err
 	})
-	d.cfg = next
+	kept := *next
+	kept.KeepStart(d.cfg)
+	d.cfg = &kept
 	d.publish()
 	d.save()
 	if err != nil { // what the rehearsal could not foresee: no free server slot
