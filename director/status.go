@@ -31,7 +31,7 @@ type InterfaceStatus struct {
 	Name    string `json:"name"`
 	Index   int    `json:"index"`
 	Driver  string `json:"driver,omitempty"`
-	MAC     string `json:"mac"`
+	MAC     string `json:"mac"`            // "": the interface is gone
 	MTU     int    `json:"mtu"`            // bytes
 	Longest int    `json:"longest_packet"` // bytes: the longest packet that the director can carry there, whatever the MTU
 	Up      bool   `json:"up"`

@@ -78,7 +78,10 @@ func printStatus(out io.Writer, s *director.Status, list []control.ServiceEntry)
 	nics.row("Interface", "Mode", "Driver", "Queue numbers", "MTU", "Longest packet", "MAC")
 	for _, f := range s.Interfaces {
 		note := ""
-		if !f.Up {
+		switch {
+		case f.MAC == "":
+			note = "GONE"
+		case !f.Up:
 			note = "DOWN"
 		}
 		nics.row(f.Name, f.Mode, f.Driver, numbers(f.Queues), strconv.Itoa(f.MTU), strconv.Itoa(min(f.MTU, f.Longest)), f.MAC, note)

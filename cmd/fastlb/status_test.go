@@ -16,7 +16,8 @@ func TestPrintStatus(t *testing.T) {
 	start := time.Unix(1000, 0)
 	s := &director.Status{
 		Version: "1.2.3", PID: 77, Started: start, Now: start.Add(90 * time.Second), Config: "/etc/fastlb/fastlb.yaml",
-		Interfaces: []director.InterfaceStatus{{Name: "eth0", Mode: "copy", Driver: "veth", Queues: []int{0, 1}, MTU: 9000, Longest: 3822, MAC: "02:00:00:00:00:01", BusyPoll: "waiting for the first packet"}},
+		Interfaces: []director.InterfaceStatus{{Name: "eth0", Mode: "copy", Driver: "veth", Queues: []int{0, 1}, MTU: 9000, Longest: 3822, MAC: "02:00:00:00:00:01", BusyPoll: "waiting for the first packet"},
+			{Name: "eth1", Mode: "generic", Queues: []int{0}}},
 		Workers: []director.WorkerStatus{{CPU: -1, Poll: "adaptive", Busy: 0.254, Drops: map[string]uint64{"no_route": 3, "runt": 12}, Passes: map[string]uint64{"no_service": 1},
 			RXPackets: 123_456, Syscalls: director.SyscallStatus{Send: 2000, Receive: 3, Poll: 470, Again: 4},
 			Queues: []director.QueueStatus{{Interface: "eth0", RXPackets: 123_456, TXPackets: 99_999, RXRingFull: 4}, {Interface: "eth0", Queue: 1}}}},
@@ -47,6 +48,7 @@ func TestPrintStatus(t *testing.T) {
 		"",
 		"Interface Mode Driver Queue numbers MTU Longest packet MAC",
 		"eth0 copy veth 0,1 9000 3822 02:00:00:00:00:01 DOWN",
+		"eth1 generic 0 0 0 GONE",
 		"busy polling of eth0: waiting for the first packet",
 		"",
 		"Worker CPU Poll Queue Received Sent Busy Lost at the ring",
