@@ -237,7 +237,7 @@ func (d *Director) openSockets(places []seat) error {
 		n := d.nics[r.nic]
 		copies := ok && next[next.of(r.nic)].bind == ring.BindCopy
 		if copies && n.want == "zerocopy" {
-			return fmt.Errorf("interface %s: attach: zerocopy: %w", n.name, err)
+			return fmt.Errorf("interface %s: attach: zerocopy: not to be had here, auto takes the best that is: %w", n.name, err)
 		}
 		if !ok {
 			return err
