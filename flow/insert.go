@@ -58,7 +58,7 @@ func (t *Table) LinkPending(worker int) {
 	r := w.pending
 	w.pending = 0
 	if r != 0 && !t.linkOut(r, w.pendingHash) {
-		t.Shorten(r, 1)
+		t.Shorten(r, t.recs[r].Created)
 	}
 }
 

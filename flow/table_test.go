@@ -349,33 +349,38 @@ func TestInsertDeferred(t *testing.T) {
 	checkEmpty(t, tab)
 }
 
-// TestInsertDeferredWithoutRoom: a connection whose reply finds no room in the index goes at the next sweep.
+// TestInsertDeferredWithoutRoom: a connection whose reply finds no room in the index goes at the next sweep, whatever the
+// time is: the sweep array's words wrap, and the clock is the wall's.
 func TestInsertDeferredWithoutRoom(t *testing.T) {
-	tab := newTable(t, 16, 1)
-	r := tab.Alloc(0)
-	c, k := tab.Conn(r), tcpKey(0)
-	c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
-	c.Dest, c.DPort, c.Deadline = v4(10, 255, 0, 0), 8080, 1e18
-	if _, won := tab.InsertDeferred(0, r); !won {
-		t.Fatal("it was refused")
-	}
-	for i := range tab.index { // every slot that is empty is taken by words of nobody
-		for s := range tab.index[i] {
-			if tab.index[i][s]&refMask == 0 {
-				tab.index[i][s] |= wordTentative | tagMask | 1<<20
+	const cycle = int64(1) << (31 + unitShift) // of the words
+	for eighth := range int64(8) {
+		now := 12*cycle + eighth*cycle/8
+		tab := newTable(t, 16, 1)
+		r := tab.Alloc(0)
+		c, k := tab.Conn(r), tcpKey(0)
+		c.Client, c.CPort, c.Virtual, c.VPort, c.Proto = k.Src, k.SrcPort, k.Dst, k.DstPort, k.Proto
+		c.Dest, c.DPort, c.Created, c.Deadline = v4(10, 255, 0, 0), 8080, now, now+60e9
+		if _, won := tab.InsertDeferred(0, r); !won {
+			t.Fatal("it was refused")
+		}
+		for i := range tab.index { // every slot that is empty is taken by words of nobody
+			for s := range tab.index[i] {
+				if tab.index[i][s]&refMask == 0 {
+					tab.index[i][s] |= wordTentative | tagMask | 1<<20
+				}
 			}
 		}
-	}
-	tab.LinkPending(0)
-	gone := 0
-	tab.Sweep(0, 2e9, 1000, func(x Ref) int64 {
-		if gone++; x != r {
-			t.Errorf("%d expired, want %d", x, r)
+		tab.LinkPending(0)
+		gone := 0
+		tab.Sweep(0, now+1, 1000, func(x Ref) int64 {
+			if gone++; x != r {
+				t.Errorf("%d expired, want %d", x, r)
+			}
+			tab.Remove(0, x)
+			return 0
+		})
+		if gone != 1 {
+			t.Errorf("at %d: %d connections expired, want the one without room", now, gone)
 		}
-		tab.Remove(0, x)
-		return 0
-	})
-	if gone != 1 {
-		t.Errorf("%d connections expired, want the one without room", gone)
 	}
 }
