@@ -8,10 +8,10 @@ type dh struct {
 	slots [256]*service.Server
 }
 
-// Update rebuilds the table; an edit changes nothing in it.
 // Blind says that connection counts play no part.
 func (*dh) Blind() {}
 
+// Update rebuilds the table; an edit changes nothing in it.
 func (s *dh) Update(servers []*service.Server, ev service.Event, _ *service.Server) {
 	if ev == service.ServerEdited {
 		return

@@ -78,7 +78,6 @@ func (w *Worker) rearm(ref flow.Ref, c *flow.Conn, timeout int64) {
 	if atomic.LoadInt64(&c.Timeout) != timeout {
 		store.Store64(&c.Timeout, timeout)
 	}
-	store.Store64(&c.Timeout, timeout)
 	if deadline := w.now + timeout; deadline < atomic.LoadInt64(&c.Deadline) {
 		w.flows.Shorten(ref, deadline)
 	} else {
