@@ -33,7 +33,7 @@ const (
 	NoFrame              // no free frame to build a packet in
 	TXFull               // the TX ring of the egress interface is full
 	NoPort               // the egress interface has no socket of this worker
-	Oversize             // longer than the interface can carry
+	Oversize             // longer than the interface can carry, or in its tunnel than IP can
 	PassQueueFull        // the queue to the kernel's stack is full
 	HandoverFull         // the queue to the worker that reassembles this datagram is full
 	DefenceDropPacket    // drop_packet defence

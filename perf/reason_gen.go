@@ -68,7 +68,7 @@ var reasonDocs = [...]string{
 	"no free frame to build a packet in",
 	"the TX ring of the egress interface is full",
 	"the egress interface has no socket of this worker",
-	"longer than the interface can carry",
+	"longer than the interface can carry, or in its tunnel than IP can",
 	"the queue to the kernel's stack is full",
 	"the queue to the worker that reassembles this datagram is full",
 	"drop_packet defence",

@@ -14,7 +14,7 @@ import (
 // (net.ipv4.ipfrag_time, net.ipv6.ip6frag_time).
 const (
 	maxDatagrams = 64
-	maxPayload   = 1<<16 - 8
+	maxPayload   = 1<<16 - 1 // an IPv6 datagram's: its header does not count
 	timeout4     = 30 * clock.Second
 	timeout6     = 60 * clock.Second
 	units        = 1 << 13 // 8-byte units of a datagram's payload
@@ -210,12 +210,17 @@ func (f *piece) parse(ip []byte) bool {
 	return false
 }
 
-// valid checks what RFC 791 and RFC 8200 demand of a fragment's length.
+// valid checks what RFC 791 and RFC 8200 demand of a fragment's length. The datagram must not become longer than its length
+// field can say, which in IPv6 counts from behind the fixed header on.
 func (f *piece) valid() bool {
 	if len(f.payload) == 0 || f.more && len(f.payload)&7 != 0 {
 		return false
 	}
-	return f.off+len(f.payload)+len(f.headers) <= 1<<16-1 && f.off+len(f.payload) <= maxPayload && len(f.headers) <= 512
+	n := f.off + len(f.payload) + len(f.headers)
+	if f.key.family == 6 {
+		n -= 40
+	}
+	return n <= maxPayload && len(f.headers) <= 512
 }
 
 // reassemble adds a fragment to its datagram, and takes the datagram on when it is whole.

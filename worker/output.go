@@ -116,12 +116,20 @@ func (w *Worker) emitCopy(ip []byte, e *egress) {
 }
 
 // fragment sends the IP packet of k in pieces of at most limit bytes. A packet that was reassembled keeps the cuts it came
-// with if all of them fit (the kernel's ip_do_fragment does: recorded in frag/nat).
+// with if all of them fit (the kernel's ip_do_fragment does: recorded in frag/nat). What a tunnel's headers have made longer
+// than an IP packet can be is dropped: nobody could put the pieces together, and their offsets would not fit.
 func (w *Worker) fragment(k *pkt, e *egress, limit int) {
 	ip := k.buf[k.l3:k.end]
-	if ip[0]>>4 == 4 {
+	v4, longest := ip[0]>>4 == 4, maxPayload
+	if !v4 {
+		longest += 40
+	}
+	switch {
+	case len(ip) > longest:
+		w.stats.Drop(perf.Oversize, 1)
+	case v4:
 		w.fragment4(k, ip, e, limit)
-	} else {
+	default:
 		w.fragment6(k, ip, e, limit)
 	}
 }
