@@ -61,6 +61,7 @@ type rule struct {
 	server       netip.AddrPort
 	scheduler    string
 	method       string
+	tunnel       tunnel
 	weight       int
 	upper, lower int
 	persist      int
@@ -119,6 +120,12 @@ func parseRule(args []string) (r rule, err error) {
 			r.method = "dr"
 		case "-i":
 			r.method = "tunnel"
+		case "--tun-type":
+			r.tunnel.kind = word()
+		case "--tun-port":
+			r.tunnel.port = uint16(number())
+		case "--tun-csum":
+			r.tunnel.sum = true
 		case "-p":
 			r.persist = number()
 		case "-M":
@@ -220,11 +227,11 @@ func (t *Twin) ipvsadm(args []string) error {
 	case r.command == "-a" && old != nil:
 		return fmt.Errorf("server exists")
 	case r.command == "-a":
-		t.add(svc, &server{addr: r.server.Addr(), port: r.server.Port(), method: r.method, weight: r.weight, upper: r.upper, lower: r.lower})
+		t.add(svc, &server{addr: r.server.Addr(), port: r.server.Port(), method: r.method, tunnel: r.tunnel, weight: r.weight, upper: r.upper, lower: r.lower})
 	case old == nil:
 		return fmt.Errorf("no such server")
 	case r.command == "-e":
-		old.method, old.weight = r.method, r.weight
+		old.method, old.tunnel, old.weight = r.method, r.tunnel, r.weight
 		old.limit(r.upper, r.lower)
 		svc.update()
 	case r.command == "-d":

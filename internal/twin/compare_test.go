@@ -3,6 +3,7 @@ package twin
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ type dataplane interface {
 // disagreement plays events to both dataplanes and describes the first difference; "" if there is none.
 func disagreement(t testing.TB, make func(testing.TB, Config) dataplane, events []event) (at int, what string) {
 	tw, f := New(site()), make(t, site())
+	ports := gueFlows{}
 	for i, e := range events {
 		if e.command != "" {
 			slow, quick := tw.Command(e.at, e.command), f.command(e.at, e.command)
@@ -39,7 +41,7 @@ func disagreement(t testing.TB, make func(testing.TB, Config) dataplane, events 
 			if len(tw.Disputed) > 0 {
 				return 0, ""
 			}
-			if d := outcomes(want, got); d != "" {
+			if d := outcomes(want, got, ports); d != "" {
 				return i, d
 			}
 		}
@@ -61,7 +63,7 @@ func disagreement(t testing.TB, make func(testing.TB, Config) dataplane, events 
 }
 
 // outcomes compares verdicts, reasons and frames.
-func outcomes(want, got Outcome) string {
+func outcomes(want, got Outcome, ports gueFlows) string {
 	if want.Reason == perf.NoNeighbor && (got.Verdict == Hold || got.Reason == perf.NeighborQueueFull) {
 		return "" // the worker waits for the neighbour, with whole packets
 	}
@@ -75,13 +77,58 @@ func outcomes(want, got Outcome) string {
 		w, g := want.Sent[i], got.Sent[i]
 		a, b := w.Frame, g.Frame
 		if w.Made {
-			a, b = maskID(a), maskID(b)
+			a, b = maskID(ports.adopt(a, b)), maskID(b)
 		}
 		if w.Interface != g.Interface || !bytes.Equal(a, b) {
 			return fmt.Sprintf("frame %d differs:%s", i, sentText(want, got))
 		}
 	}
 	return ""
+}
+
+// gueFlows are the source ports that flows have in GUE: the director's choice, but one a flow.
+type gueFlows map[string]uint16
+
+// adopt gives a GUE packet of the twin's, or its first fragment, the source port that the other dataplane chose, if that is
+// one of the local port range and the flow's.
+func (f gueFlows) adopt(twin, other []byte) []byte {
+	at, _ := linkHeader(twin)
+	proto := 0
+	switch {
+	case twin[at]>>4 == 4 && be.Uint16(twin[at+6:])&0x1fff == 0:
+		proto, at = int(twin[at+9]), at+20
+	case twin[at]>>4 == 6:
+		proto, at = int(twin[at+6]), at+40
+		if proto == 44 && be.Uint16(twin[at+2:])&^7 == 0 {
+			proto, at = int(twin[at]), at+8
+		}
+	}
+	if proto != protoUDP || len(other) != len(twin) {
+		return twin
+	}
+	port := be.Uint16(other[at:])
+	flow := be.AppendUint16(nil, be.Uint16(twin[at+2:]))
+	inner := twin[min(at+12, len(twin)):] // nothing, in the least of fragments
+	if in := embedded(inner, len(inner) > 0 && inner[0]>>4 == 6); in != nil {
+		flow = append(append(flow, in.src.String()...), in.dst.String()...)
+		flow = append(append(flow, byte(in.proto)), in.raw[in.head:in.head+4]...)
+		if was, ok := f[string(flow)]; ok && was != port {
+			return twin
+		}
+		f[string(flow)] = port
+	}
+	if port < 32768 || port > 60999 {
+		return twin
+	}
+	b := slices.Clone(twin)
+	copy(b[at:], other[at:at+2])
+	if s := be.Uint16(b[at+6:]); s != 0 {
+		if s = change(s, twin[at:at+2], b[at:at+2]); s == 0 {
+			s = 0xffff
+		}
+		be.PutUint16(b[at+6:], s)
+	}
+	return b
 }
 
 // kind folds reasons that are a matter of taste.
@@ -101,10 +148,10 @@ func kind(r perf.Reason) perf.Reason {
 func sentText(want, got Outcome) string {
 	var b strings.Builder
 	for _, s := range want.Sent {
-		fmt.Fprintf(&b, "\n  twin   nic %d %x", s.Interface, s.Frame)
+		fmt.Fprintf(&b, "\n  twin   nic %d %s", s.Interface, frameText(s.Frame))
 	}
 	for _, s := range got.Sent {
-		fmt.Fprintf(&b, "\n  worker nic %d %x", s.Interface, s.Frame)
+		fmt.Fprintf(&b, "\n  worker nic %d %s", s.Interface, frameText(s.Frame))
 	}
 	return b.String()
 }

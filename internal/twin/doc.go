@@ -7,9 +7,10 @@
 // changed by RFC 1624's formula). It shares no code with packet, flow, sched, modes, worker or replay; service and neigh
 // lend their configuration types, perf its reasons.
 //
-// In scope: NAT, DR and IPIP tunnels in all family combinations; rr, wrr, lc, wlc, sh; TCP and UDP; TTL, DF, MTU;
-// generated ICMP errors; ICMP errors about connections in both directions; fragments; VLAN tags; quiesced and removed
-// servers; persistence of services with a port of their own. Out of scope: other persistence, marks, SCTP, GRE and GUE, FTP, the defences, errors from a tunnel's path.
+// In scope: NAT, DR and tunnels (IPIP, GRE, GUE, with checksums and without) in all family combinations; rr, wrr, lc, wlc,
+// sh; TCP and UDP; TTL, DF, MTUs of up to 65535 bytes and packets to match; generated ICMP errors; ICMP errors about
+// connections in both directions; fragments; VLAN tags; quiesced and removed servers; persistence of services with a port of
+// their own. Out of scope: other persistence, marks, SCTP, FTP, the defences, errors from a tunnel's path.
 //
 // A packet's way, in the order of the functions: Receive (Ethernet), decode (IP), hold (fragments), handle (which step),
 // reply (OUT), related (ICMP), arrive (IN), schedule, transmit, send.

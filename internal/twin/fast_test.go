@@ -3,6 +3,7 @@ package twin
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -43,6 +44,8 @@ type memPort struct {
 	nic  int
 	in   []ring.Desc
 	sent *[]Sent
+	// begun is the packet of several frames that is being sent, as far as it came.
+	begun []byte
 }
 
 func (p *memPort) Receive(d []ring.Desc) int {
@@ -53,8 +56,12 @@ func (p *memPort) Receive(d []ring.Desc) int {
 
 func (p *memPort) Transmit(d []ring.Desc) int {
 	for _, x := range d {
-		*p.sent = append(*p.sent, Sent{Interface: p.nic, Frame: append([]byte(nil), p.f.frames.Bytes(x)...)})
+		p.begun = append(p.begun, p.f.frames.Bytes(x)...)
 		p.f.frames.Put(x.Addr)
+		if x.Options&ring.Continued == 0 {
+			*p.sent = append(*p.sent, Sent{Interface: p.nic, Frame: p.begun})
+			p.begun = nil
+		}
 	}
 	return len(d)
 }
@@ -93,7 +100,7 @@ func newFast(t testing.TB, cfg Config) dataplane {
 	}
 	f.flows.TrackDeadlines()
 	f.control = control.New(control.Options{Slots: f.slots, Counters: f.counters, Flows: f.flows})
-	f.frames = ring.NewFrames(make([]byte, 256*ring.FrameSize))
+	f.frames = ring.NewFrames(make([]byte, 512*ring.FrameSize))
 	f.total = f.frames.Len()
 	var ports []worker.Port
 	sent := new([]Sent)
@@ -104,7 +111,11 @@ func newFast(t testing.TB, cfg Config) dataplane {
 		}
 	}
 	f.publish()
-	if f.w, err = worker.New(worker.Config{Frames: f.frames, Ports: ports, Flows: f.flows, Slots: f.slots, Counters: f.counters, Snapshots: &f.shared, Pass: f, Ask: f}); err != nil {
+	f.w, err = worker.New(worker.Config{
+		Frames: f.frames, Ports: ports, Flows: f.flows, Slots: f.slots, Counters: f.counters, Snapshots: &f.shared, Pass: f, Ask: f,
+		Segments: slices.Repeat([]int{ring.MaxSegments}, len(ports)),
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -158,10 +169,11 @@ func (f *fast) receive(now int64, nic int, frame []byte) Outcome {
 	f.advance(now)
 	before := f.reasons()
 	*f.ports[nic].sent = nil
-	addr, _ := f.frames.Get()
-	copy(f.frames.Mem[addr+ring.Headroom:], frame)
-	f.ports[nic].in = []ring.Desc{{Addr: addr + ring.Headroom, Len: uint32(len(frame))}}
+	f.ports[nic].in = f.chain(frame)
 	f.w.Round(clock.Time(now))
+	if f.ports[nic].begun != nil {
+		panic("a packet was sent without its end")
+	}
 	o := Outcome{Sent: append([]Sent(nil), *f.ports[nic].sent...), Verdict: Hold}
 	if len(o.Sent) > 0 {
 		o.Verdict = Forward
@@ -176,6 +188,21 @@ func (f *fast) receive(now int64, nic int, frame []byte) Outcome {
 		}
 	}
 	return o
+}
+
+// chain puts a packet into frames as the kernel does: each holds what fits behind the headroom.
+func (f *fast) chain(packet []byte) (d []ring.Desc) {
+	for first := true; first || len(packet) > 0; first = false {
+		addr, ok := f.frames.Get()
+		if !ok {
+			panic("no frame is free")
+		}
+		n := copy(f.frames.Mem[addr+ring.Headroom:][:ring.MaxPacket], packet)
+		packet = packet[n:]
+		d = append(d, ring.Desc{Addr: addr + ring.Headroom, Len: uint32(n), Options: ring.Continued})
+	}
+	d[len(d)-1].Options = 0
+	return d
 }
 
 func (f *fast) reasons() (l [perf.Reasons]uint64) {

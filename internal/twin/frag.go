@@ -22,7 +22,11 @@ func (p *ip) data() []byte { return p.raw[p.head:] }
 
 // hold takes a fragment in; it returns the whole datagram when this was the missing one, else a verdict.
 func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
-	if n := len(p.data()); n == 0 || p.more && n%8 != 0 || p.offset+n > 65535 {
+	end := p.offset + len(p.data()) + p.head // what the datagram's length field would have to say: the kernel looks when all of it came
+	if p.v6 {
+		end = p.offset + len(p.data()) + p.fragHead - 40
+	}
+	if n := len(p.data()); n == 0 || p.more && n%8 != 0 || end > 65535 {
 		return nil, Drop, perf.BadIPHeader
 	}
 	var d *datagram
@@ -91,21 +95,24 @@ func (d *datagram) whole() (*ip, Verdict, perf.Reason) {
 		head[first.prevNext] = first.raw[first.fragHead]
 		head = append(head[:first.fragHead], head[first.head:]...)
 	}
-	raw, largest := head, 0
+	raw, largest, largestDF := head, 0, 0
 	var sizes []int
 	for _, q := range d.parts {
 		raw = append(raw, q.data()...)
 		sizes = append(sizes, len(q.data()))
 		largest = max(largest, len(q.raw))
-	}
-	if len(raw) > 65535 {
-		return nil, Drop, perf.FragmentOverlap
+		if q.df {
+			largestDF = max(largestDF, len(q.raw))
+		}
 	}
 	if d.v6 {
 		be.PutUint16(raw[4:], uint16(len(raw)-40))
 	} else {
 		be.PutUint16(raw[2:], uint16(len(raw)))
-		be.PutUint16(raw[6:], be.Uint16(raw[6:])&0x4000)
+		be.PutUint16(raw[6:], 0)
+		if largestDF == largest { // the whole has DF if the largest piece had it (recorded: testdata/fragments.jsonl, df-tun)
+			raw[6] = 0x40
+		}
 		headerSum(raw)
 	}
 	p, why := decode(raw)
@@ -159,9 +166,6 @@ func cut(p *ip, mtu int, sizes []int, id uint32) (l [][]byte) {
 			}
 			f = append(f, data[at:at+n]...)
 			word := uint16(at / 8)
-			if p.sizes != nil && p.df {
-				word |= 0x4000
-			}
 			if more {
 				word |= 0x2000
 			}

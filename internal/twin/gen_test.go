@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fastlb/fastlb/neigh"
+	"github.com/fastlb/fastlb/ring"
 )
 
 // event is something that happens to a director: a frame arrives on a NIC, or a command is carried out.
@@ -23,7 +24,15 @@ func (e event) String() string {
 	if e.command != "" {
 		return fmt.Sprintf("%.3f %s", float64(e.at)/1e9, e.command)
 	}
-	return fmt.Sprintf("%.3f nic %d (%s) %s", float64(e.at)/1e9, e.nic, e.note, hex.EncodeToString(e.frame))
+	return fmt.Sprintf("%.3f nic %d (%s) %s", float64(e.at)/1e9, e.nic, e.note, frameText(e.frame))
+}
+
+// frameText is a frame in hex; of a long one, the beginning and a checksum.
+func frameText(b []byte) string {
+	if len(b) <= 400 {
+		return hex.EncodeToString(b)
+	}
+	return fmt.Sprintf("%x... %d bytes, sum %04x", b[:120], len(b), sum(b[120:]))
 }
 
 // dice is the generator's randomness: the given bytes first (so that a fuzzer can steer), then a seeded generator.
@@ -100,13 +109,22 @@ type gen struct {
 	toClient [][]byte
 	fragID   int
 	narrow   bool // small MTUs are tried
+	wide     bool // MTUs beyond a frame of the dataplane's are, and packets to match
 }
 
 // sequence makes n events from a seed.
 func sequence(data []byte, seed uint64, n int) []event {
 	g := &gen{dice: &dice{data, rand.New(rand.NewPCG(seed, 7))}, tw: New(site()), fragID: 100}
 	g.now = 1e9
-	g.narrow = g.one(3)
+	switch g.n(6) {
+	case 0, 1:
+		g.narrow = true
+	case 2:
+		g.wide = true
+		for _, name := range pick(g.dice, []string{"out", "in", "in.100"}, []string{"out"}, []string{"in", "in.100"}) {
+			g.run("interface %s mtu 9000", name)
+		}
+	}
 	for range 1 + g.n(3) {
 		g.addService()
 	}
@@ -175,6 +193,10 @@ func (g *gen) addServer(s *vservice) {
 		port = 8000 + uint16(s.addr.Addr().As16()[15])*10 + s.addr.Port()%10 + uint16(s.proto)*100
 	}
 	a := netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf(net, s.next)), port)
+	if method == "-i" {
+		method += pick(g.dice, "", "", " --tun-type gre", " --tun-type gre --tun-csum", " --tun-type gue --tun-port 6080",
+			" --tun-type gue --tun-port 6080 --tun-csum")
+	}
 	line := fmt.Sprintf("-r %s %s", a, method)
 	s.servers = append(s.servers, line)
 	g.run("ipvsadm -a %s %s -w %d%s", s.flag, line, pick(g.dice, 1, 1, 2, 3, 0), g.thresholds())
@@ -226,8 +248,11 @@ func (g *gen) change() {
 	case 8:
 		g.run("ipvsadm -E %s -s %s%s", s.flag, pick(g.dice, "rr", "wrr", "lc", "wlc", "sh"), g.persistence(s.addr.Addr().Is6()))
 	case 9:
+		name := pick(g.dice, "in", "in.100", "out")
 		if g.narrow {
-			g.run("interface %s mtu %d", pick(g.dice, "in", "in.100", "out"), pick(g.dice, 1500, 1400, 1281, 1320))
+			g.run("interface %s mtu %d", name, pick(g.dice, 1500, 1400, 1281, 1320))
+		} else if g.wide {
+			g.run("interface %s mtu %d", name, pick(g.dice, 9000, 9000, 1500, 4000, 3822, 1320, 65535))
 		}
 	case 10:
 		g.run("tunable %s", pick(g.dice, "pmtu_disc 0", "pmtu_disc 1", "conn_reuse_mode 0", "conn_reuse_mode 1", "conn_reuse_mode 3", "sloppy_tcp 1", "sloppy_tcp 0", "expire_nodest_conn 0", "expire_nodest_conn 1", "expire_quiescent_template 1", "expire_quiescent_template 0"))
@@ -278,7 +303,7 @@ func (g *gen) clientAddr(v6 bool) netip.AddrPort {
 	} else if g.one(8) {
 		a = "192.0.2.50"
 	}
-	return netip.AddrPortFrom(netip.MustParseAddr(a), uint16(pick(g.dice, 1000, 1001, 1002, 20)))
+	return netip.AddrPortFrom(netip.MustParseAddr(a), pick[uint16](g.dice, 1000, 1001, 1002, 20))
 }
 
 // ttl and size are ordinary mostly, and near a border sometimes.
@@ -293,8 +318,11 @@ func (g *gen) size(v6 bool, transport int) int {
 	if !g.one(5) {
 		return pick(g.dice, 0, 0, 1, 7, 100)
 	}
-	mtu := int(pick(g.dice, g.tw.cfg.Interfaces...).MTU)
-	total := mtu + pick(g.dice, 0, 0, 1, -1, -20, -19, -40, -39)
+	total := int(pick(g.dice, g.tw.cfg.Interfaces...).MTU)
+	if g.wide && g.one(2) { // near the borders between frames, with the link header and a tag
+		total = g.n(3)*ring.MaxPacket + pick(g.dice, 0, ring.MaxPacket-14, ring.MaxPacket-18) + pick(g.dice, 100, 1300)*g.n(2)
+	}
+	total = min(total+pick(g.dice, 0, 0, 1, -1, -20, -19, -40, -39, -24, -28, -32, -52), 65535)
 	if v6 {
 		return total - 40 - transport
 	}
@@ -392,7 +420,8 @@ func (g *gen) icmpAbout(sent [][]byte, nic int) {
 		return
 	}
 	v6 := p.v6
-	if p.proto == protoIPIP || p.proto == protoIPv6 { // an error from a tunnel's path is outside the scope
+	_, port, _ := p.ports()
+	if p.proto == protoIPIP || p.proto == protoIPv6 || p.proto == protoGRE || port == 6080 { // an error from a tunnel's path is outside the scope
 		return
 	}
 	if len(quoted) > 548 || g.one(3) {
@@ -450,6 +479,9 @@ func (g *gen) fragments() {
 	}
 	g.fill(&s)
 	s.size = pick(g.dice, 1200, 2000, 2960, 100, 3000, 4000)
+	if g.wide && g.one(2) {
+		s.size = pick(g.dice, 4000, 8950, 9000, 17000, 20000, 40000, 60000, 65450, 65490, 65507, 65520, 65527)
+	}
 	s.options, s.extra = nil, nil
 	s.df = s.df && nic == 0 && s.size > 1500
 	if nic == 1 { // the kernel checks the TTL of replies before it reassembles them
@@ -466,6 +498,12 @@ func (g *gen) fragments() {
 	if piece < 100 && s.size > 300 {
 		piece = 504
 	}
+	if g.wide && g.one(2) {
+		piece = pick(g.dice, 8976, 8952, 8928, 4400, 3808, 3816, 3800)
+	}
+	if s.size > 24*piece {
+		piece = pick(g.dice, 8976, 4400)
+	}
 	for left := len(l4); left > 0; left -= piece {
 		sizes = append(sizes, min(left, piece))
 	}
@@ -480,9 +518,10 @@ func (g *gen) fragments() {
 		return
 	}
 	if df {
-		for _, b := range pieces {
-			b[6] |= 0x40
-			headerSum(b)
+		every := 1 + g.n(4)/3*g.n(3) // of all, of every second or third
+		for i := 0; i < len(pieces); i += every {
+			pieces[i][6] |= 0x40
+			headerSum(pieces[i])
 		}
 	}
 	switch g.n(5) {

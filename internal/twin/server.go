@@ -28,6 +28,7 @@ type server struct {
 	addr             netip.Addr
 	port             uint16
 	method           string // nat, dr, tunnel
+	tunnel           tunnel
 	weight           int
 	upper, lower     int
 	active, inactive int
@@ -92,7 +93,7 @@ func (t *Twin) add(svc *service, n *server) {
 				old.stats = stats{}
 			}
 			s = old
-			s.method, s.weight = n.method, n.weight
+			s.method, s.tunnel, s.weight = n.method, n.tunnel, n.weight
 			break
 		}
 	}

@@ -24,7 +24,7 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 	limit := to.mtu
 	if c.method == "tunnel" {
 		least := 68
-		limit -= 20
+		limit -= 20 + c.server.tunnel.overhead()
 		if c.dst.Addr().Is6() {
 			limit -= 20
 			least = 1280
@@ -50,7 +50,7 @@ func (t *Twin) transmit(p *ip, c *conn, about bool) Outcome {
 			rewrite(q, c.dst, false)
 		}
 	case "tunnel":
-		return t.send(t.wrap(q, to.source, c.dst.Addr()), to, q)
+		return t.send(t.wrap(q, to.source, c.dst.Addr(), &c.server.tunnel), to, q)
 	}
 	return t.send(q, to, nil)
 }
@@ -126,12 +126,9 @@ func addressAt(v6, source bool) int {
 	return 16
 }
 
-// wrap puts an outer IP header in front (forwarding.md 6.1, 6.2).
-func (t *Twin) wrap(p *ip, src, dst netip.Addr) *ip {
-	proto := protoIPIP
-	if p.v6 {
-		proto = protoIPv6
-	}
+// wrap puts the tunnel's headers in front (forwarding.md 6.1, 6.2).
+func (t *Twin) wrap(p *ip, src, dst netip.Addr, tun *tunnel) *ip {
+	proto, inside := tun.wrap(p, src, dst)
 	tos := p.tos
 	if tos&3 == 3 {
 		tos = tos&^3 | 2
@@ -140,7 +137,7 @@ func (t *Twin) wrap(p *ip, src, dst netip.Addr) *ip {
 	if dst.Is4() {
 		h = make([]byte, 20)
 		h[0], h[1], h[8], h[9] = 0x45, byte(tos), byte(p.ttl), byte(proto)
-		be.PutUint16(h[2:], uint16(20+len(p.raw)))
+		be.PutUint16(h[2:], uint16(20+len(inside)))
 		if p.df && !p.v6 && t.tunables["pmtu_disc"] != 0 {
 			be.PutUint16(h[6:], 0x4000)
 		} else {
@@ -152,12 +149,12 @@ func (t *Twin) wrap(p *ip, src, dst netip.Addr) *ip {
 	} else {
 		h = make([]byte, 40)
 		be.PutUint16(h, 0x6000|uint16(tos)<<4)
-		be.PutUint16(h[4:], uint16(len(p.raw)))
+		be.PutUint16(h[4:], uint16(len(inside)))
 		h[6], h[7] = byte(proto), byte(p.ttl)
 		copy(h[8:], src.AsSlice())
 		copy(h[24:], dst.AsSlice())
 	}
-	o := &ip{raw: append(h, p.raw...), v6: dst.Is6(), src: src, dst: dst, proto: proto, ttl: p.ttl, tos: tos, head: len(h), id: uint32(t.nextID)}
+	o := &ip{raw: append(h, inside...), v6: dst.Is6(), src: src, dst: dst, proto: proto, ttl: p.ttl, tos: tos, head: len(h), id: uint32(t.nextID)}
 	o.df = dst.Is4() && be.Uint16(h[6:])&0x4000 != 0
 	return o
 }
@@ -170,14 +167,14 @@ func (t *Twin) id() uint16 {
 
 // pieces divides a packet for a link. A packet that came in fragments leaves in fragments: of the same sizes if all of
 // them fit, else as large as the link and the largest one received allow. inner is the packet in a tunnel's; then the
-// first piece grows by the inner header, and what the kernel knows of the fragments is lost where the families differ
-// (recorded: testdata/fragments.jsonl).
+// first piece grows by the headers between, and what the kernel knows of the fragments is lost where the families differ
+// (recorded: testdata/fragments.jsonl). None: with the tunnel's headers it has become longer than an IP packet can be.
 func (t *Twin) pieces(p *ip, mtu int, inner *ip) [][]byte {
 	came, largest := p.sizes, p.largest
 	limit, whole := mtu, len(p.raw) <= mtu
 	if inner != nil && inner.sizes != nil {
 		came, largest = append([]int(nil), inner.sizes...), inner.largest
-		came[0] += inner.head
+		came[0] += len(p.raw) - p.head - len(inner.raw) + inner.head
 		if inner.v6 != p.v6 {
 			largest = 0
 		}
@@ -192,6 +189,9 @@ func (t *Twin) pieces(p *ip, mtu int, inner *ip) [][]byte {
 	if whole {
 		return [][]byte{p.raw}
 	}
+	if !p.v6 && len(p.raw) > 65535 || p.v6 && len(p.raw)-40 > 65535 {
+		return nil
+	}
 	room := limit - p.head
 	if p.v6 {
 		room = limit - perFragment(p.raw) - 8
@@ -202,7 +202,14 @@ func (t *Twin) pieces(p *ip, mtu int, inner *ip) [][]byte {
 			break
 		}
 	}
-	return cut(p, limit, came, p.id)
+	l := cut(p, limit, came, p.id)
+	if p.df && !p.v6 && (p.sizes != nil || inner != nil && inner.sizes != nil) {
+		for _, b := range l {
+			b[6] |= 0x40
+			headerSum(b)
+		}
+	}
+	return l
 }
 
 // send puts a packet on the wire of its path. inner is what a tunnel's packet carries, or the packet itself when it is an
@@ -225,8 +232,9 @@ func (t *Twin) send(p *ip, to path, inner *ip) Outcome {
 	} else {
 		head = append(head, 8, 0)
 	}
-	o := Outcome{Verdict: Forward}
+	o := Outcome{Verdict: Drop, Reason: perf.Oversize}
 	for _, b := range t.pieces(p, to.mtu, inner) {
+		o.Verdict, o.Reason = Forward, perf.ReasonNone
 		o.Sent = append(o.Sent, Sent{Interface: nic, Frame: append(append([]byte(nil), head...), b...), Made: inner != nil})
 	}
 	return o
