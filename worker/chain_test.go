@@ -445,3 +445,60 @@ func TestLongFragments(t *testing.T) {
 	}
 	r.account()
 }
+
+// Batches of packets in one frame and in several, on rings that are full most of the time, with a neighbour that is not known:
+// packets leave whole or not at all, and every frame is somewhere in the end.
+func TestChainsOnFullRings(t *testing.T) {
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		r := newChainRig(t, []int{ring.MaxSegments, 3}[seed%2])
+		chainServices(r)
+		r.service(packet.ProtoUDP, "10.8.0.107", 80, service.NAT, "10.2.0.13")
+		for _, name := range []string{"c0", "r0"} {
+			r.mtu(name, []uint32{9000, 65535, 1500}[rng.IntN(3)])
+		}
+		l, left := &r.lanes[0], []int{0, 0}
+		for n := range 2000 {
+			for range rng.IntN(12) {
+				port, f := chainCase(rng)
+				if rng.IntN(10) == 0 {
+					port, f = 0, udp("192.0.2.7", uint16(rng.IntN(9)), "10.8.0.107", 80, rng.IntN(9000))
+				}
+				if len(f) > 9100 && rng.IntN(4) > 0 {
+					continue
+				}
+				need := 8 + len(f)/1200
+				if len(l.spare[port]) < need {
+					var a [64]uint64
+					l.spare[port] = append(l.spare[port], a[:l.kernels[port].Drain(a[:])]...)
+				}
+				if left[port] += need; len(l.spare[port]) < need || left[port] > 64 {
+					break
+				}
+				r.giveCut(port, f, []int{1280 + rng.IntN(2000)}[:rng.IntN(2)])
+			}
+			r.now += clock.Time(rng.IntN(int(100 * clock.Millisecond)))
+			r.workers[0].Round(r.now)
+			for left = []int{0, 0}; rng.IntN(3) == 0; {
+				if _, d := r.takeWhole(); len(d) == 0 {
+					break
+				}
+			}
+			if n == 1000 {
+				if err := r.net.SetNeighbor(netip.MustParseAddr("10.2.0.13"), [6]byte{2, 0, 0, 0, 2, 0x13}); err != nil {
+					t.Fatal(err)
+				}
+				r.publish()
+			}
+		}
+		for range 20 {
+			r.now += 10 * clock.Second
+			r.workers[0].Round(r.now)
+			r.takeWhole()
+		}
+		if r.workers[0].stats.Reasons[perf.TXFull].Load() == 0 || r.workers[0].stats.Reasons[perf.NeighborQueueFull].Load() == 0 {
+			t.Errorf("seed %d: the rings, or the place to wait for a neighbour, were never full", seed)
+		}
+		r.account()
+	}
+}
