@@ -194,7 +194,8 @@ func (d *Director) makeWorkers() error {
 
 // runWorkers starts the threads and lets the interfaces' packets come.
 func (d *Director) runWorkers() error {
-	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), len(d.runners)+1)) // one P for everything that is not a worker
+	// A worker that Go's scheduler interrupts, as it does every 10 ms, must find a P that nobody else wants.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), runtime.NumCPU()+len(d.runners)))
 	d.later(func() error {
 		for _, r := range d.runners {
 			if r.stopped != nil {

@@ -29,8 +29,8 @@ const (
 	matchMask = tagMask | wordTentative | wordTemplate
 )
 
-// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (58 %) one pair of buckets
-// in 80 overflows, and sixteen buckets in a row are never all full in practice; if they are, Insert reports a full table.
+// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (64 %) one pair of buckets
+// in 30 overflows, and sixteen buckets in a row are never all full in practice; if they are, Insert reports a full table.
 const maxProbes = 16
 
 func tagOf(h uint64) uint64 { return (h<<32 | 1<<32) & tagMask }
