@@ -244,6 +244,9 @@ func TestChainCutsDoNotMatter(t *testing.T) {
 				}
 			}
 			port, f := chainCase(rng)
+			if rng.IntN(8) == 0 {
+				spoil(rng, f[:min(len(f), 100)])
+			}
 			sizes := make([]int, rng.IntN(6))
 			for i := range sizes {
 				sizes[i] = []int{1 + rng.IntN(60), 1 + rng.IntN(ring.MaxPacket), 1280 + rng.IntN(200)}[rng.IntN(3)]
