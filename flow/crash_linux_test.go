@@ -111,14 +111,17 @@ func TestCrashChild(t *testing.T) {
 					k := tcpKey(n)
 					r, _ := tab.Lookup(&k)
 					switch {
+					case r == 0 && n%4 == 2:
+						putConn(tab, w, n, n%2*3, 1<<60, (*Table).InsertDeferred)
 					case r == 0:
 						addConn(tab, w, n, n%2*3, 1<<60)
-					case rng.Uint32N(8) == 0:
+					case rng.Uint32N(8) == 0 && n%4 != 2:
 						tab.Rekey(w, r, func(c *Conn) { c.DPort = uint16(rng.Uint32()) })
 					default:
 						tab.Remove(w, r)
 					}
 				}
+				tab.LinkPending(w)
 				if w == 0 && round%64 == 0 {
 					if _, err := fmt.Println(round, tab.Len()); err != nil {
 						return

@@ -39,7 +39,8 @@ func (t *Table) InsertHashed(worker int, r Ref, h uint64) (winner Ref, won bool)
 
 // InsertDeferred is Insert that publishes the OutKey later: in the worker's next InsertDeferred, by when its bucket has
 // come from memory, or in LinkPending. Until then nobody must be able to answer, so the worker calls LinkPending before
-// what it forwards can leave. If the index then has no room, the connection expires at the next sweep.
+// what it forwards can leave. If the index then has no room, the connection expires at the next sweep, by Created. It must
+// have its ports for good: Rekey knows nothing of what is to be published yet.
 func (t *Table) InsertDeferred(worker int, r Ref) (winner Ref, won bool) {
 	c := &t.recs[r]
 	k := c.InKey()

@@ -36,7 +36,11 @@ func TestStress(t *testing.T) {
 					q := &p[i]
 					if q.Ref == 0 && i%4 != 3 {
 						n := uint32(q.Key.SrcPort)
-						r, won := addConn(tab, w, n, n%2*3, int64(round+1))
+						insert := (*Table).Insert
+						if n%4 == 2 {
+							insert = (*Table).InsertDeferred
+						}
+						r, won := putConn(tab, w, n, n%2*3, int64(round+1), insert)
 						if won {
 							wins.Add(1)
 						} else if r != 0 {
@@ -49,7 +53,7 @@ func TestStress(t *testing.T) {
 					}
 					if q.Ref != 0 && rng.Uint32N(4) == 0 {
 						tab.Remove(w, q.Ref)
-					} else if q.Ref != 0 && rng.Uint32N(8) == 0 {
+					} else if q.Ref != 0 && rng.Uint32N(8) == 0 && tab.Conn(q.Ref).InKey().SrcPort%4 != 2 {
 						tab.Rekey(w, q.Ref, func(c *Conn) { c.DPort ^= 1 })
 					} else if q.Ref != 0 {
 						tab.Touch(tab.Conn(q.Ref), int64(round+2))
@@ -72,6 +76,7 @@ func TestStress(t *testing.T) {
 					tab.Remove(w, r)
 					return 0
 				})
+				tab.LinkPending(w)
 				if rng.Uint32N(50) == 0 {
 					tab.GoIdle(w)
 				}

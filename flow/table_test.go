@@ -37,6 +37,11 @@ func tcpKey(n uint32) Key {
 
 // addConn inserts connection n of a method, due at deadline.
 func addConn(t *Table, worker int, n uint32, method uint32, deadline int64) (Ref, bool) {
+	return putConn(t, worker, n, method, deadline, (*Table).Insert)
+}
+
+// putConn is addConn by Insert or InsertDeferred.
+func putConn(t *Table, worker int, n, method uint32, deadline int64, insert func(*Table, int, Ref) (Ref, bool)) (Ref, bool) {
 	r := t.Alloc(worker)
 	if r == 0 {
 		return 0, false
@@ -47,7 +52,7 @@ func addConn(t *Table, worker int, n uint32, method uint32, deadline int64) (Ref
 	c.Dest, c.DPort, c.Server = v4(10, 255, 0, byte(n%7)), 8080, 1+n%7
 	c.Flags = method
 	c.Deadline = deadline
-	return t.Insert(worker, r)
+	return insert(t, worker, r)
 }
 
 func outKey(n uint32) Key {
