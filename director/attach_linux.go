@@ -31,6 +31,7 @@ type attached struct {
 	macs       [][6]byte
 	grown      bool // the driver made more queues with the program
 	busyPoll   busyPoll
+	offloads   offloads
 	irqs       [][]tune.IRQ // by queue
 	table      []int        // of RSS, as it was found
 	mtu        int          // when it was found

@@ -8,53 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
-
 	"github.com/fastlb/fastlb/flow"
 )
-
-// Offloads that make of several packets one, or of a tag nothing, before the program sees them; by the kernel's names.
-const (
-	offloadLRO   = "rx-lro"
-	offloadGROHW = "rx-gro-hw"
-	offloadGRO   = "rx-gro"             // matters in generic mode, where the program comes after it
-	offloadVLAN  = "rx-vlan-hw-parse"   // matters where VLANs are
-	noOffloads   = "offload settings: " // prefix of warnings
-)
-
-// setOffloads switches off what would harm, and puts it back when the director stops.
-func (d *Director) setOffloads(n *attached, generic bool) error {
-	have, err := d.tool.Features(n.name)
-	if err != nil {
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			return nil
-		}
-		d.log.Warn(noOffloads+"cannot be read", zap.String("interface", n.name), zap.Error(err))
-		return nil
-	}
-	off, back := map[string]bool{}, map[string]bool{}
-	for name, harms := range map[string]bool{offloadLRO: true, offloadGROHW: true, offloadGRO: generic, offloadVLAN: d.hasVLAN(n.index)} {
-		if harms && have[name] {
-			off[name], back[name] = false, true
-		}
-	}
-	if len(off) == 0 {
-		return nil
-	}
-	if err := d.tool.Change(n.name, off); err != nil {
-		d.log.Warn(noOffloads+"cannot be switched off; packets may be lost", zap.String("interface", n.name), zap.Any("settings", off), zap.Error(err))
-		return nil
-	}
-	d.log.Info(noOffloads+"switched off while the director runs", zap.String("interface", n.name), zap.Any("settings", off))
-	d.later(func() error {
-		if err := d.tool.Change(n.name, back); err != nil && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("interface %s: put offload settings back: %w", n.name, err)
-		}
-		return nil
-	})
-	return nil
-}
 
 // hasVLAN tells whether there is a VLAN on a NIC.
 func (d *Director) hasVLAN(index int) bool {

@@ -81,6 +81,7 @@ func (d *Director) tableOf(n *attached, keeper *tune.Keeper) []int {
 // carryOut changes what the plan says, and puts back what a director that was killed had changed and this one does not.
 func (d *Director) carryOut(plan tune.Plan, keeper *tune.Keeper) {
 	d.keeper = keeper
+	d.keepOffloads()
 	d.followBusyPoll()
 	var tables, affinities []tune.Change
 	for _, n := range d.nics {
@@ -107,6 +108,9 @@ func (d *Director) carryOut(plan tune.Plan, keeper *tune.Keeper) {
 	d.tellFailures(failed)
 	back, err := keeper.Leftovers(func(key string) tune.Setting {
 		if s := d.openDeferral(key); s != nil {
+			return s
+		}
+		if s := d.openOffload(key); s != nil {
 			return s
 		}
 		return d.drivers.Open(key, d.indexOf)
