@@ -20,7 +20,7 @@
 #   make conformance  the same packets and commands through fastlb and through the IPVS of a Debian kernel under QEMU: some
 #                   minutes; SEED=N and RANDOM=N add random cases, CASES=EXPRESSION chooses those to be played
 #   make zerocopy   the director in a machine under QEMU whose NICs can do AF_XDP zero copy: 10 MB both ways by NAT and DR,
-#                   two minutes (root)
+#                   three to five minutes (root)
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
