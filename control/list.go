@@ -31,7 +31,7 @@ func (c *Control) Services() ([]ServiceEntry, error) {
 		for _, d := range s.Servers {
 			active, inactive, persistent := d.Counts()
 			e.Servers = append(e.Servers, ServerEntry{
-				Spec: d.Spec(), Active: uint32(active), Inactive: uint32(inactive), Persistent: uint32(persistent),
+				Spec: d.Spec(), Active: shownCount(active), Inactive: shownCount(inactive), Persistent: shownCount(persistent),
 				Stats: c.table.ServerStats(d), Rates: c.rates.servers[d.Number].shown(), Slot: d.Number,
 			})
 		}
@@ -39,6 +39,11 @@ func (c *Control) Services() ([]ServiceEntry, error) {
 	}
 	return list, nil
 }
+
+// shownCount is a server's connection count for people. Workers add theirs up and settle them at the end of their rounds
+// (service.Server.Settle), so one that has taken a connection off may come before the one that has put it on: for that
+// moment the count is negative.
+func shownCount(n int32) uint32 { return uint32(max(n, 0)) }
 
 // Total is the whole table's statistics and rates per second.
 func (c *Control) Total() (stats, rates service.Stats) {

@@ -138,6 +138,27 @@ func TestActiveAges(t *testing.T) {
 	}
 }
 
+// A worker that takes a connection off a server may settle before the one that has put it on.
+func TestCountsAreNeverShownNegative(t *testing.T) {
+	d := newDesk(t)
+	d.do(addService(web, "rr"), serverOp(AddServer, web, "10.0.0.1:80", service.NAT))
+	s := d.server(web, "10.0.0.1:80")
+	for _, c := range []struct {
+		active, inactive           int32 // settled
+		shownActive, shownInactive uint32
+	}{{-1, 1, 0, 1}, {2, -2, 1, 0}, {0, 1, 1, 0}} {
+		s.Settle(c.active, c.inactive)
+		list, err := d.Services()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := list[0].Servers[0]; e.Active != c.shownActive || e.Inactive != c.shownInactive {
+			t.Errorf("after %+d and %+d: %d active and %d inactive are shown, want %d and %d", c.active, c.inactive, e.Active, e.Inactive,
+				c.shownActive, c.shownInactive)
+		}
+	}
+}
+
 // The mode machine of spec/connections.md 11.1, with 100 and 2000 pages left of a threshold of 1024.
 func TestDefenceModes(t *testing.T) {
 	d := newDesk(t)
