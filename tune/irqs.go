@@ -177,9 +177,16 @@ func queueOf(name string) (queue int, ok bool) {
 	return 0, false
 }
 
-// bears tells whether an interrupt's name has an interface's name in it, as a word.
+// bears tells whether an interrupt's name has an interface's name in it, between separators: the name may have some itself.
 func bears(irq, name string) bool {
-	return slices.Contains(strings.FieldsFunc(irq, func(r rune) bool { return strings.ContainsRune("-@: ", r) }), name)
+	const separators = "-@: ,"
+	for i := range irq {
+		rest, ok := strings.CutPrefix(irq[i:], name)
+		if ok && (i == 0 || strings.IndexByte(separators, irq[i-1]) >= 0) && (rest == "" || strings.IndexByte(separators, rest[0]) >= 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // Affinity reads where an interrupt may be handled and where it is, as lists of CPUs ("2-5,8"). effective is "" where the

@@ -104,6 +104,9 @@ func TestNamedIRQs(t *testing.T) {
 	}
 	f.irq(80, "0000:05:00.0", "PCI-MSI 1-edge", "gve-ntfy-blk0@pci:0000:05:00.0", "0-1")
 	f.irq(81, "0000:05:00.0", "PCI-MSI 1-edge", "gve-ntfy-blk1@pci:0000:05:00.0", "0-1")
+	for i, name := range []string{"up-rx-0", "up-link-rx-0", "up-link2-rx-0"} { // three ports
+		f.irq(90+i, "0000:06:00.0", "PCI-MSI 1-edge", name, "0-1")
+	}
 	// An old device with a line.
 	f.irq(11, "", "IO-APIC 11-fasteoi", "eth9", "0-1")
 	f.write(filepath.Join(f.Sys, "bus/pci/devices/0000:03:00.0/irq"), "11\n")
@@ -116,6 +119,7 @@ func TestNamedIRQs(t *testing.T) {
 		{"eth0", "0000:00:03.0", 2, [][]int{{41, 42}, {43, 44}}}, // the third queue is not in use
 		{"eth5", "0000:00:04.0", 1, [][]int{{60}}},
 		{"eth1", "0000:02:00.0", 2, [][]int{{72}, {73}}},
+		{"up-link", "0000:06:00.0", 1, [][]int{{91}}},
 		{"eth9", "0000:03:00.0", 1, [][]int{{11}}},
 		{"eth8", "0000:04:00.0", 1, [][]int{nil}},
 		{"eth7", "0000:05:00.0", 2, [][]int{nil, nil}},
