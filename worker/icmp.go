@@ -193,16 +193,16 @@ func (w *Worker) icmpFromClient(k *pkt, q *quote, ref flow.Ref, c *flow.Conn) {
 // icmpFromServer takes an error about a NATed packet client to server on to the client (spec/connections.md 9.3).
 func (w *Worker) icmpFromServer(k *pkt, q *quote, c *flow.Conn) {
 	k.forced = true
+	r := w.snap.Net.Route(k.key.Dst)
+	if !w.routable(k, &r) { // the checks of forwarding come first
+		return
+	}
 	if !modes.ICMPChecksumOK(k.ip(), k.l4-k.l3) {
 		w.dispose(k, perf.BadICMPChecksum)
 		return
 	}
-	r := w.snap.Net.Route(k.key.Dst)
 	if r.Kind == neigh.LocalAddr {
 		w.toKernel(k, perf.PassICMP)
-		return
-	}
-	if !w.routable(k, &r) {
 		return
 	}
 	modes.ICMPOut(k.ip(), k.l4-k.l3, q.l3-k.l3, q.l4-k.l3, c.Virtual, c.VPort)

@@ -153,7 +153,7 @@ func (w *Worker) fragment4(k *pkt, ip []byte, e *egress, limit int) {
 		binary.BigEndian.PutUint16(h[2:], uint16(hl+n))
 		v := uint16((off - hl) / 8)
 		if k.whole != nil {
-			v |= flags & 0x4000 // the DF that its fragments had, as in the kernel
+			v |= flags & 0x4000 // the DF that its fragments had, as in the kernel, which forgets it only in pieces that it need not copy
 		}
 		if off+n < len(ip) || flags&0x2000 != 0 {
 			v |= 0x2000

@@ -70,6 +70,14 @@ func outcomes(want, got Outcome, ports gueFlows) string {
 	if want.Verdict != got.Verdict && !(want.Verdict == Drop && len(want.Sent) > 0 && got.Verdict == Drop) || kind(want.Reason) != kind(got.Reason) {
 		return fmt.Sprintf("verdict: twin %s %v, worker %s %v%s", want.Verdict, want.Reason, got.Verdict, got.Reason, sentText(want, got))
 	}
+	if want.Passed != nil && got.Passed != nil && !bytes.Equal(want.Passed, got.Passed) {
+		return fmt.Sprintf("the kernel gets\n  twin   %s\n  worker %s", frameText(want.Passed), frameText(got.Passed))
+	}
+	return sentAlike(want, got, ports)
+}
+
+// sentAlike compares frames.
+func sentAlike(want, got Outcome, ports gueFlows) string {
 	if len(want.Sent) != len(got.Sent) {
 		return fmt.Sprintf("frames: twin sent %d, worker %d%s", len(want.Sent), len(got.Sent), sentText(want, got))
 	}
@@ -136,8 +144,6 @@ func kind(r perf.Reason) perf.Reason {
 	switch r {
 	case perf.Runt, perf.BadIPHeader, perf.BadTransportHeader:
 		return perf.Runt
-	case perf.BadICMPChecksum: // of an ICMP error that has also used up its TTL; both drop it in silence
-		return perf.TTLExceeded
 	}
 	if r >= perf.PassNotIP {
 		return perf.PassNotIP

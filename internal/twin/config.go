@@ -42,6 +42,7 @@ type Outcome struct {
 	Verdict Verdict
 	Reason  perf.Reason // of Drop and Pass
 	Sent    []Sent
+	Passed  []byte // the IP packet that the kernel gets, where its reason is more than the link header's
 }
 
 // Twin is a director. Not safe for concurrent use. Times are nanoseconds on any one clock and never go back.

@@ -35,7 +35,8 @@ type fast struct {
 	frames   *ring.Frames
 	total    int
 	passed   int
-	ticked   int64 // the control path's last turn
+	passedOn []byte // the packet that the kernel got last
+	ticked   int64  // the control path's last turn
 }
 
 // memPort is a NIC queue in memory: frames put in by receive, frames sent kept in order across ports.
@@ -49,7 +50,8 @@ type memPort struct {
 }
 
 func (p *memPort) Receive(d []ring.Desc) int {
-	n := copy(d, p.in)
+	n := ring.Whole(p.in[:min(len(d), len(p.in))])
+	copy(d, p.in[:n])
 	p.in = p.in[n:]
 	return n
 }
@@ -71,7 +73,11 @@ func (p *memPort) Refill(*ring.Frames) int   { return 0 }
 func (p *memPort) Kick()                     {}
 
 // Pass takes what is the kernel's.
-func (f *fast) Pass(_ int, _ []byte, frames int) bool { f.passed += frames; return true }
+func (f *fast) Pass(_ int, ip []byte, frames int) bool {
+	f.passed += frames
+	f.passedOn = append([]byte(nil), ip...)
+	return true
+}
 
 // Ask is never answered: neighbours are as the configuration has them.
 func (f *fast) Ask(int, netip.Addr) {}
@@ -169,12 +175,9 @@ func (f *fast) receive(now int64, nic int, frame []byte) Outcome {
 	f.advance(now)
 	before := f.reasons()
 	*f.ports[nic].sent = nil
-	f.ports[nic].in = f.chain(frame)
-	f.w.Round(clock.Time(now))
-	if f.ports[nic].begun != nil {
-		panic("a packet was sent without its end")
-	}
-	o := Outcome{Sent: append([]Sent(nil), *f.ports[nic].sent...), Verdict: Hold}
+	f.passedOn = nil
+	f.take(now, nic, frame)
+	o := Outcome{Sent: append([]Sent(nil), *f.ports[nic].sent...), Verdict: Hold, Passed: f.passedOn}
 	if len(o.Sent) > 0 {
 		o.Verdict = Forward
 	}
@@ -188,6 +191,21 @@ func (f *fast) receive(now int64, nic int, frame []byte) Outcome {
 		}
 	}
 	return o
+}
+
+// take lets the worker have frames, as many in a batch as it asks for.
+func (f *fast) take(now int64, nic int, frames ...[]byte) {
+	for _, b := range frames {
+		f.ports[nic].in = append(f.ports[nic].in, f.chain(b)...)
+	}
+	for len(f.ports[nic].in) > 0 {
+		f.w.Round(clock.Time(now))
+	}
+	for _, p := range f.ports {
+		if p.begun != nil {
+			panic("a packet was sent without its end")
+		}
+	}
 }
 
 // chain puts a packet into frames as the kernel does: each holds what fits behind the headroom.

@@ -29,6 +29,14 @@ func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
 	if n := len(p.data()); n == 0 || p.more && n%8 != 0 || end > 65535 {
 		return nil, Drop, perf.BadIPHeader
 	}
+	if p.v6 && !p.more && p.offset == 0 { // the whole datagram, whatever waits (RFC 6946): it goes on without the fragment header
+		alone := datagram{v6: true, id: p.id, parts: []*ip{p}}
+		w, v, why := alone.whole()
+		if w != nil {
+			w.sizes = nil
+		}
+		return w, v, why
+	}
 	var d *datagram
 	for _, h := range t.held {
 		if h.v6 == p.v6 && h.src == p.src && h.dst == p.dst && h.id == p.id && (p.v6 || h.proto == p.proto) {

@@ -424,7 +424,7 @@ func (g *gen) icmpAbout(sent [][]byte, nic int) {
 	if p.proto == protoIPIP || p.proto == protoIPv6 || p.proto == protoGRE || port == 6080 { // an error from a tunnel's path is outside the scope
 		return
 	}
-	if len(quoted) > 548 || g.one(3) {
+	if long := g.wide && g.one(2); len(quoted) > 548 && !long || g.one(3) {
 		n := len(quoted)
 		if v6 {
 			n = min(n, pick(g.dice, 48, 60, 1232))
@@ -514,7 +514,7 @@ func (g *gen) fragments() {
 		be.PutUint16(p.raw[4:], uint16(len(l4)))
 	}
 	pieces := cut(p, 0, sizes, uint32(g.fragID))
-	if len(pieces) < 2 {
+	if len(pieces) < 2 && !p.v6 {
 		return
 	}
 	if df {

@@ -39,13 +39,13 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 		why = perf.BadIPHeader
 	}
 	if why == perf.ReasonNone && !t.serves(p.v6) {
-		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp}
+		return Outcome{Verdict: Pass, Reason: perf.PassNothingSetUp, Passed: p.raw}
 	}
 	if why != perf.ReasonNone {
 		return Outcome{Verdict: Drop, Reason: why}
 	}
 	if p.fragment && !t.concerns(p) {
-		return Outcome{Verdict: Pass, Reason: perf.PassNoService}
+		return Outcome{Verdict: Pass, Reason: perf.PassNoService, Passed: p.raw}
 	}
 	if p.fragment {
 		whole, v, why := t.hold(p)
@@ -54,7 +54,11 @@ func (t *Twin) Receive(now int64, nic int, frame []byte) Outcome {
 		}
 		p = whole
 	}
-	return t.handle(p)
+	o := t.handle(p)
+	if o.Verdict == Pass {
+		o.Passed = p.raw
+	}
+	return o
 }
 
 // serves tells whether there is a service of a family; the kernel does not look at the packets of a family without one.
