@@ -22,7 +22,8 @@ func (p *ip) data() []byte { return p.raw[p.head:] }
 
 // hold takes a fragment in; it returns the whole datagram when this was the missing one, else a verdict.
 func (t *Twin) hold(p *ip) (*ip, Verdict, perf.Reason) {
-	end := p.offset + len(p.data()) + p.head // what the datagram's length field would have to say: the kernel looks when all of it came
+	// What the datagram's length field would have to say. The kernel looks when all of it came; nothing is sent either way.
+	end := p.offset + len(p.data()) + p.head
 	if p.v6 {
 		end = p.offset + len(p.data()) + p.fragHead - 40
 	}
