@@ -389,3 +389,25 @@ func TestInsertDeferredWithoutRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestFullOfNAT: a table takes as many NAT connections, two words each, as it has records.
+func TestFullOfNAT(t *testing.T) {
+	n := uint32(4_000_000)
+	if testing.Short() {
+		n = 100_000
+	}
+	tab := newTable(t, n, 1)
+	for i := range n {
+		if _, won := addConn(tab, 0, i, 0, 1e18); !won {
+			t.Fatalf("connection %d of %d was refused", i, n)
+		}
+	}
+	var b [8]Probe
+	for i := uint32(0); i < n; i += 1009 {
+		b[0].Key, b[1].Key = tcpKey(i), outKey(i)
+		tab.LookupBatch(b[:2], nil)
+		if b[0].Ref == 0 || b[0].Ref != b[1].Ref || b[0].Dir != In || b[1].Dir != Out {
+			t.Fatalf("connection %d is found as %d and %d", i, b[0].Ref, b[1].Ref)
+		}
+	}
+}
