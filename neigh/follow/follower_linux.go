@@ -179,12 +179,14 @@ func (f *Follower) do(fn func() (changed bool)) {
 func (f *Follower) Close() error {
 	f.closeOnce.Do(func() {
 		close(f.done)
-		f.release()
+		f.socket.Close() // ends read; loop ends after the dump that it may be at
 		f.wait.Wait()
+		f.kernel.Close()
 	})
 	return nil
 }
 
+// release closes what Start has opened so far.
 func (f *Follower) release() {
 	if f.socket != nil {
 		f.socket.Close()
