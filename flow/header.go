@@ -47,9 +47,9 @@ type header struct {
 //	|         | of 8 words        | deadline a record   |                    |
 //	+---------+-------------------+---------------------+--------------------+
 //
-// Each part begins on a page. With 390 buckets for a thousand records (3.1 words, 25 bytes a record) a connection costs
-// 25 + 4 + 128 = 157 bytes, header included, so that with the program itself, its heap and the servers' slots a director of
-// ten million connections stays below 160; a full table of NAT connections, two words each, fills 64 % of the index.
+// Each part begins on a page. With 380 buckets for a thousand records (3 words, 24.3 bytes a record) a connection costs
+// 24.3 + 4 + 128 = 156.3 bytes, header included, so that with the program itself, its heap and the servers' slots a director of
+// ten million connections stays below 160; a full table of NAT connections, two words each, fills 66 % of the index.
 type layout struct {
 	capacity      uint32
 	buckets       uint32
@@ -59,7 +59,7 @@ type layout struct {
 
 func layoutFor(capacity uint32) layout {
 	l := layout{capacity: capacity}
-	b := uint64(capacity) * 390 / 1000 &^ 1 // an even number: buckets come in pairs
+	b := uint64(capacity) * 380 / 1000 &^ 1 // an even number: buckets come in pairs
 	l.buckets = uint32(max(b, 4))
 	l.index = pageSize
 	l.sweep = page(l.index + int64(l.buckets)*64)

@@ -29,8 +29,8 @@ const (
 	matchMask = tagMask | wordTentative | wordTemplate
 )
 
-// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (64 %) one pair of buckets
-// in 30 overflows, into the next ones; of ten million connections one or another then finds 16 buckets in a row full, and
+// maxProbes bounds how far from its home bucket a word may lie. With the index at its fullest (66 %) one pair of buckets
+// in 25 overflows, into the next ones; of ten million connections one or another then finds 16 buckets in a row full, and
 // none 64 (TestFullOfNAT). If it were so, Insert would report a full table.
 const maxProbes = 64
 
