@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/binary"
 	"sync/atomic"
 
 	"github.com/fastlb/fastlb/flow"
@@ -89,8 +88,7 @@ func (w *Worker) established(pr *flow.Probe, p *packet.Parsed, d *ring.Desc) boo
 	}
 	// The two bytes before an IP header are its ethertype already.
 	h := view[[12]byte](w.mem, at-14)
-	binary.NativeEndian.PutUint64(h[:], t.link[0])
-	binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+	t.link.put(h)
 	w.queue(t.port, at-14, p.Len+14)
 	return true
 }
@@ -116,8 +114,7 @@ func (w *Worker) establishedTunnel(t *target, k *packet.Tuple, p *packet.Parsed,
 		at := d.Addr + uint64(p.L3) - 34
 		h := view[[54]byte](w.mem, at)
 		t.outer.Put((*[40]byte)(h[14:]), p.Len, w.nextID(), w.snap.Tunables.PMTUDisc)
-		binary.NativeEndian.PutUint64(h[:], t.link[0])
-		binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+		t.link.put((*[12]byte)(h[:]))
 		h[12], h[13] = 0x08, 0x00
 		w.queue(t.port, at, p.Len+34)
 		return
@@ -134,8 +131,7 @@ func (w *Worker) establishedTunnel(t *target, k *packet.Tuple, p *packet.Parsed,
 		return
 	}
 	h := (*[14]byte)(buf[l3-14:])
-	binary.NativeEndian.PutUint64(h[:], t.link[0])
-	binary.NativeEndian.PutUint32(h[8:], uint32(t.link[1]))
+	t.link.put((*[12]byte)(h[:]))
 	if v6 {
 		h[12], h[13] = 0x86, 0xdd
 	} else {
@@ -193,8 +189,7 @@ func (w *Worker) establishedOut(c *flow.Conn, flags uint32, k *packet.Tuple, p *
 		return true
 	}
 	h := view[[12]byte](w.mem, at-14)
-	binary.NativeEndian.PutUint64(h[:], e.link[0])
-	binary.NativeEndian.PutUint32(h[8:], uint32(e.link[1]))
+	e.link.put(h)
 	w.queue(e.port, at-14, p.Len+14)
 	return true
 }

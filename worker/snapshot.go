@@ -29,9 +29,20 @@ type Snapshot struct {
 	secure     bool          // the secure_tcp table is in force
 }
 
+// linkAddrs is the first 12 bytes of a link header, the addresses, as they lie in memory.
+type linkAddrs [2]uint64
+
+// put writes them.
+//
+//fastlb:hot
+func (l *linkAddrs) put(h *[12]byte) {
+	binary.NativeEndian.PutUint64(h[:], l[0])
+	binary.NativeEndian.PutUint32(h[8:], uint32(l[1]))
+}
+
 // egress is what transmit needs to know of a next hop: 48 bytes, by neigh.HopID.
 type egress struct {
-	link  [2]uint64 // the addresses of l2, as target has them
+	link  linkAddrs // those of l2
 	l2    [20]byte  // link header up to the ethertype: addresses, and a tag where the interface is a VLAN
 	l2len uint8     // 12, 16 or 20
 	ok    bool      // the neighbour's MAC is known and the interface has a port
@@ -43,7 +54,7 @@ type egress struct {
 // target is what established needs to know of a server, the link header included, by slot number. What direct routing
 // needs is the first cache line.
 type target struct {
-	link    [2]uint64 // the first 12 bytes of the link header to the server, as they lie in memory
+	link    linkAddrs // of the link header to the server
 	limit   uint32    // longest packet, before encapsulation, that needs no second thought; 0: none is
 	hop     uint32
 	addr    packet.Addr
@@ -150,7 +161,7 @@ func (s *Snapshot) newEgress(h *neigh.Hop) egress {
 			e.l2len += 4
 		}
 	}
-	e.link[0], e.link[1] = binary.NativeEndian.Uint64(e.l2[:]), uint64(binary.NativeEndian.Uint32(e.l2[8:]))
+	e.link = linkAddrs{binary.NativeEndian.Uint64(e.l2[:]), uint64(binary.NativeEndian.Uint32(e.l2[8:]))}
 	e.ok = h.Resolved && e.port >= 0
 	return e
 }
