@@ -7,8 +7,8 @@ import "golang.org/x/sys/cpu"
 // hasVector says that matchVector may be used.
 var hasVector = cpu.X86.HasAVX2 && cpu.X86.HasBMI2
 
-// hashVector is hashEach and PrefetchBuckets in one loop: multiplications that leave the flags alone, and the prefetch of a
-// bucket as soon as it is known.
+// hashVector is hashEach and the prefetch of the buckets in one loop: multiplications that leave the flags alone, and a
+// bucket asked for as soon as it is known.
 //
 //go:noescape
 func hashVector(p *Probe, n int, s *secrets, buckets uint64, index uintptr)
