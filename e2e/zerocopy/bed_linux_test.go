@@ -45,12 +45,7 @@ type bed struct {
 // test nothing of either is left; the guest's kernel must not have complained.
 func boot(t *testing.T, nics ...string) *bed {
 	t.Helper()
-	switch {
-	case bin == "":
-		t.Skip("FASTLB_BIN does not name the folder of a machine's image: `make zerocopy` does")
-	case os.Geteuid() != 0:
-		t.Fatal("network namespaces and taps need root")
-	}
+	needsMachine(t)
 	p, err := lab.NewPlan(lab.Options{Prefix: fmt.Sprintf("fastlb-zc-%d", os.Getpid()), Queues: queues, Servers: 2, Machine: true})
 	if err != nil {
 		t.Fatal(err)
@@ -71,13 +66,30 @@ func boot(t *testing.T, nics ...string) *bed {
 		t.Fatal(err)
 	}
 	b := &bed{Site: s, t: t}
-	b.start(nics)
+	var args []string
+	for n, i := range p.Router.Interfaces {
+		args = append(args,
+			"-netdev", fmt.Sprintf("tap,id=n%d,ifname=%s,script=no,downscript=no,vhost=off,queues=%d", n, p.Tap(i), queues),
+			"-device", fmt.Sprintf("%s,netdev=n%d,mac=%s", nics[n], n, i.MAC))
+	}
+	b.start(queues, args)
 	b.ask(patience, vm.Request{Do: "node", Data: marshal(t, p.Router)})
 	return b
 }
 
-// start boots the machine and waits until it can be asked.
-func (b *bed) start(nics []string) {
+// needsMachine skips the test where no image is, and fails it where nobody may use one.
+func needsMachine(t *testing.T) {
+	t.Helper()
+	switch {
+	case bin == "":
+		t.Skip("FASTLB_BIN does not name the folder of a machine's image: `make zerocopy` does")
+	case os.Geteuid() != 0:
+		t.Fatal("network namespaces and taps need root")
+	}
+}
+
+// start boots the machine with a number of CPUs and further arguments of the emulator, its NICs, and waits until it can be asked.
+func (b *bed) start(cpus int, args []string) {
 	t, image := b.t, filepath.Join(bin, "machine")
 	files := []vm.File{}
 	for name, from := range map[string]string{"init": "zerocopy-guest", "usr/sbin/fastlb": "fastlb"} {
@@ -87,15 +99,9 @@ func (b *bed) start(nics []string) {
 		}
 		files = append(files, vm.File{Name: name, Mode: 0o100755, Data: data})
 	}
-	var args []string
-	for n, i := range b.Plan.Router.Interfaces {
-		args = append(args,
-			"-netdev", fmt.Sprintf("tap,id=n%d,ifname=%s,script=no,downscript=no,vhost=off,queues=%d", n, b.Plan.Tap(i), queues),
-			"-device", fmt.Sprintf("%s,netdev=n%d,mac=%s", nics[n], n, i.MAC))
-	}
 	begin := time.Now()
 	machine, err := vm.Start(context.Background(), vm.Config{
-		Image: image, Files: files, CPUs: queues, Memory: 1024, Args: args,
+		Image: image, Files: files, CPUs: cpus, Memory: 1024, Args: args,
 		Launch: func(c *exec.Cmd) error { return lab.In(b.Plan.Namespaces()[0], c.Start) },
 	})
 	if err != nil {

@@ -1,11 +1,9 @@
 package zerocopy
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,12 +25,7 @@ const (
 // bootTuned builds a site without servers, since no packets are sent, and boots the machine.
 func bootTuned(t *testing.T) *bed {
 	t.Helper()
-	switch {
-	case bin == "":
-		t.Skip("FASTLB_BIN does not name the folder of a machine's image: `make zerocopy` does")
-	case os.Geteuid() != 0:
-		t.Fatal("network namespaces and taps need root")
-	}
+	needsMachine(t)
 	p, err := lab.NewPlan(lab.Options{Prefix: fmt.Sprintf("fastlb-tu-%d", os.Getpid()), Queues: tunedQueues, Servers: 1, Machine: true})
 	if err != nil {
 		t.Fatal(err)
@@ -46,14 +39,6 @@ func bootTuned(t *testing.T) *bed {
 			t.Error(err)
 		}
 	})
-	var files []vm.File
-	for name, from := range map[string]string{"init": "zerocopy-guest", "usr/sbin/fastlb": "fastlb"} {
-		data, err := os.ReadFile(filepath.Join(bin, from))
-		if err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, vm.File{Name: name, Mode: 0o100755, Data: data})
-	}
 	args := strings.Fields(nodes)
 	for n, i := range p.Router.Interfaces {
 		args = append(args,
@@ -61,27 +46,8 @@ func bootTuned(t *testing.T) *bed {
 			"-netdev", fmt.Sprintf("tap,id=n%d,ifname=%s,script=no,downscript=no,vhost=off,queues=%d", n, p.Tap(i), tunedQueues),
 			"-device", fmt.Sprintf("virtio-net-pci,bus=port%d,mq=on,rss=on,vectors=%d,disable-legacy=on,iommu_platform=on,netdev=n%d,mac=%s", n+1, 2*tunedQueues+2, n, i.MAC))
 	}
-	machine, err := vm.Start(context.Background(), vm.Config{
-		Image: filepath.Join(bin, "machine"), Files: files, CPUs: 4, Memory: 1024, Args: args,
-		Launch: func(c *exec.Cmd) error { return lab.In(p.Namespaces()[0], c.Start) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bed{Site: s, t: t, guest: vm.NewClient(machine.Port)}
-	t.Cleanup(func() {
-		if _, err := b.guest.Ask(patience, vm.Request{Do: "off"}); err != nil {
-			t.Errorf("switch the machine off: %v; its console:\n%s", err, machine.Console())
-			machine.Kill()
-		}
-		if err := machine.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := b.guest.Ready(bootPatience); err != nil {
-		t.Fatalf("%v; its console:\n%s", err, machine.Console())
-	}
-	t.Cleanup(b.checkLog)
+	b := &bed{Site: s, t: t}
+	b.start(4, args)
 	b.ask(patience, vm.Request{Do: "node", Data: marshal(t, p.Router)})
 	return b
 }
